@@ -1,0 +1,207 @@
+//! The bytes: objects in a blob store, written resumably and published durably.
+//!
+//! [`BlobStore`] is all that the rest of the engine asks of a file system or a bucket. It
+//! promises:
+//!
+//! - an object under a [`ObjectKey`] that [`BlobStore::finish`] or [`BlobStore::put`] returned
+//!   `Ok` for is **durable** (file and directory fsynced, or confirmed by the store) and whole;
+//! - what was checkpointed survives a crash, and writing can go on from it in another process;
+//! - after a failed fsync the file is garbage: the upload is given up, never fsynced again.
+//!
+//! What it never does: know a tenant, a digest or a fact. Which object holds which content is
+//! said by the metadata alone, which names an object only after it is durable. Every
+//! implementation passes [`suite`] (feature `testing`).
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+/// Where an object lies: `/`-separated segments of `[a-z0-9._-]`, made from ids and digests only,
+/// never from a name that came from outside.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// Takes a key that the engine's own layout made ([`crate::keys::object`]), or that a listing
+    /// returned.
+    ///
+    /// Returns `None` where a segment is empty, is `.` or `..`, or has a character outside
+    /// `[a-z0-9._-]`.
+    pub fn new(key: impl Into<String>) -> Option<Self> {
+        let key = key.into();
+        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        let good = key.split('/').all(|segment| {
+            !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(allowed)
+        });
+        (good && key.len() <= 512).then_some(Self(key))
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a store needs to go on with an unfinished object: kept in the upload session's record,
+/// opaque to everybody else (an S3 store keeps the multipart upload's id and its parts here).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WriteState {
+    /// How many bytes are durable.
+    pub offset: u64,
+    /// The store's own memory.
+    pub state: Vec<u8>,
+}
+
+/// An object's size, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectEntry {
+    /// Where it lies.
+    pub key: ObjectKey,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Bytes of an object on their way out.
+pub enum ObjectRead {
+    /// A local file, open for reading: send `length` bytes from `offset`. The open file stays
+    /// whole even where the object is deleted meanwhile.
+    File {
+        /// The open file.
+        file: std::fs::File,
+        /// Where the range begins.
+        offset: u64,
+        /// How many bytes it has.
+        length: u64,
+    },
+    /// A stream of exactly the range's bytes, or an error.
+    Stream(BoxStream<'static, Result<Bytes, StoreError>>),
+}
+
+impl fmt::Debug for ObjectRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { offset, length, .. } => write!(f, "File({offset}+{length})"),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// Why a call on a [`BlobStore`] failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no such object (or no such unfinished one).
+    #[error("there is no object {0}")]
+    NotFound(ObjectKey),
+    /// The object, or what was written of it, is not as long as it must be. Nothing was
+    /// published.
+    #[error("object {key} has {found} bytes where {expected} were expected")]
+    WrongSize {
+        /// The object.
+        key: ObjectKey,
+        /// What should be there.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// No room left.
+    #[error("the blob store has no room for {key}: {reason}")]
+    Full {
+        /// The object.
+        key: ObjectKey,
+        /// What the system said.
+        reason: String,
+    },
+    /// The store refused or failed. What was not finished is not there.
+    #[error("the blob store failed at {key}: {reason}")]
+    Failed {
+        /// The object.
+        key: ObjectKey,
+        /// What the system said.
+        reason: String,
+        /// Whether trying again may help.
+        temporary: bool,
+    },
+}
+
+/// Writes an unfinished object on, from where its [`WriteState`] says.
+///
+/// Dropping a writer leaves what was checkpointed; what came after may be there or not, and
+/// [`BlobStore::resume`] takes it away.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Appends the parts of `batch` in order. On return they are on their way, not yet durable.
+    /// After an error the writer is spent.
+    async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError>;
+
+    /// Makes all that was written durable and says how to go on from here.
+    async fn checkpoint(&mut self) -> Result<WriteState, StoreError>;
+}
+
+/// The storage the engine needs. See the page of this module for its promises.
+#[async_trait]
+pub trait BlobStore: Send + Sync + fmt::Debug {
+    /// Begins an unfinished object. Nobody reads it before [`Self::finish`].
+    async fn start(&self, unfinished: &ObjectKey) -> Result<WriteState, StoreError>;
+
+    /// Opens an unfinished object to write on from `state`; bytes past its offset are dropped.
+    /// At most one writer at a time: the caller sees to it.
+    async fn resume(
+        &self,
+        unfinished: &ObjectKey,
+        state: &WriteState,
+    ) -> Result<Box<dyn ObjectWriter>, StoreError>;
+
+    /// Publishes an unfinished object, of exactly `state.offset` bytes, all checkpointed, under
+    /// `finished`, durably; returns the key where it lies now (`finished`, or `unfinished` where
+    /// a store would have to copy: [`Self::settle`] then moves it behind the request).
+    /// May be called again after an error or a crash.
+    async fn finish(
+        &self,
+        unfinished: &ObjectKey,
+        state: &WriteState,
+        finished: &ObjectKey,
+    ) -> Result<ObjectKey, StoreError>;
+
+    /// Gives an unfinished object up. What is absent is given up already.
+    async fn abort(&self, unfinished: &ObjectKey, state: &WriteState) -> Result<(), StoreError>;
+
+    /// Copies (or links) a finished object to another key, durably; the old key stays until it
+    /// is deleted.
+    async fn settle(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StoreError>;
+
+    /// Writes a small object whole, durably.
+    async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Reads the bytes `range` (start included, end not) of a finished object. A range past its
+    /// end is [`StoreError::WrongSize`].
+    async fn read(&self, key: &ObjectKey, range: Range<u64>) -> Result<ObjectRead, StoreError>;
+
+    /// The size of a finished object, as the store has it.
+    async fn stat(&self, key: &ObjectKey) -> Result<Option<u64>, StoreError>;
+
+    /// Deletes an object, finished or not. What is absent is deleted already.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
+
+    /// The objects, finished or not, whose keys begin with `prefix` and come after `after`, in
+    /// the order of their keys, at most `limit`.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        limit: usize,
+    ) -> Result<Vec<ObjectEntry>, StoreError>;
+
+    /// The bytes still free, where the store can know.
+    async fn free_bytes(&self) -> Option<u64>;
+}

@@ -1,0 +1,5 @@
+//! Strongroom's engine: content-addressed storage that verifies while it streams.
+
+pub mod content;
+pub mod meta;
+pub mod seam;
