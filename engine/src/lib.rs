@@ -1,5 +1,6 @@
 //! Strongroom's engine: content-addressed storage that verifies while it streams.
 
 pub mod content;
+pub mod digest;
 pub mod meta;
 pub mod seam;
