@@ -3,4 +3,5 @@
 pub mod content;
 pub mod digest;
 pub mod meta;
+pub mod name;
 pub mod seam;
