@@ -1,0 +1,366 @@
+//! The key layout: the one place that knows where a row or an object lies.
+//!
+//! The page `docs/architecture.md` shows the whole table. All integers are big-endian, so that the
+//! order of keys is the order of numbers. What one push writes lies side by side: a commit costs
+//! what leaf pages it touches, not how many keys.
+
+use crate::content::ObjectKey;
+use crate::digest::Digest;
+use crate::id::{ChainId, Number, OrganisationId, RegistryId, RepositoryId, SessionId};
+use crate::meta::Key;
+
+/// The store's version.
+pub(crate) const FORMAT: &[u8] = b"!format";
+/// The serving process's proof that the store was closed in order, and the collector's cursor.
+pub(crate) const COLLECTION: &[u8] = b"!collection";
+
+struct Build(Key);
+
+impl Build {
+    fn organisation(organisation: OrganisationId, kind: u8) -> Self {
+        let mut key = Vec::with_capacity(64);
+        key.push(b'o');
+        key.extend_from_slice(&organisation.0.to_be_bytes());
+        key.push(kind);
+        Self(key)
+    }
+
+    fn repository(organisation: OrganisationId, repository: RepositoryId, kind: u8) -> Self {
+        Self::organisation(organisation, b'r').number(repository.0).byte(kind)
+    }
+
+    fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
+        self
+    }
+
+    fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+}
+
+/// An organisation's name → its id.
+pub(crate) fn organisation_name(name: &str) -> Key {
+    Build(vec![b'n']).bytes(name.as_bytes()).0
+}
+
+/// All names of organisations.
+pub(crate) fn organisation_names() -> Key {
+    vec![b'n']
+}
+
+/// An organisation's record.
+pub(crate) fn organisation(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'a').0
+}
+
+/// All rows of all organisations.
+pub(crate) fn organisations() -> Key {
+    vec![b'o']
+}
+
+/// All rows of one organisation.
+pub(crate) fn organisation_rows(organisation: OrganisationId) -> Key {
+    Build(vec![b'o']).number(organisation.0).0
+}
+
+/// The counter of an organisation's stored and reserved bytes.
+pub(crate) fn usage(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'c').0
+}
+
+/// A registry's record.
+pub(crate) fn registry(organisation: OrganisationId, registry: RegistryId) -> Key {
+    Build::organisation(organisation, b'g').number(registry.0).0
+}
+
+/// All registry records of an organisation.
+pub(crate) fn registries(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'g').0
+}
+
+/// A registry's name → its id.
+pub(crate) fn registry_name(organisation: OrganisationId, name: &str) -> Key {
+    Build::organisation(organisation, b'h').bytes(name.as_bytes()).0
+}
+
+/// All names of an organisation's registries.
+pub(crate) fn registry_names(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'h').0
+}
+
+/// A member's roles.
+pub(crate) fn member(organisation: OrganisationId, principal: &str) -> Key {
+    Build::organisation(organisation, b'm').bytes(principal.as_bytes()).0
+}
+
+/// All members of an organisation.
+pub(crate) fn members(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'm').0
+}
+
+/// The organisations that a principal is a member of. The zero byte ends the principal, so that
+/// no principal's rows lie among another's.
+pub(crate) fn memberships(principal: &str) -> Key {
+    Build(vec![b'p']).bytes(principal.as_bytes()).byte(0).0
+}
+
+/// One membership of a principal.
+pub(crate) fn membership(principal: &str, organisation: OrganisationId) -> Key {
+    Build(memberships(principal)).number(organisation.0).0
+}
+
+/// A repository's name → its id.
+pub(crate) fn repository_name(
+    organisation: OrganisationId,
+    registry: RegistryId,
+    name: &str,
+) -> Key {
+    Build::organisation(organisation, b'n').number(registry.0).bytes(name.as_bytes()).0
+}
+
+/// All names of a registry's repositories, in their order.
+pub(crate) fn repository_names(organisation: OrganisationId, registry: RegistryId) -> Key {
+    Build::organisation(organisation, b'n').number(registry.0).0
+}
+
+/// An upload session.
+pub(crate) fn session(organisation: OrganisationId, session: SessionId) -> Key {
+    Build::organisation(organisation, b'u').bytes(&session.0).0
+}
+
+/// All upload sessions of an organisation.
+pub(crate) fn sessions(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'u').0
+}
+
+/// The content of an organisation, and behind each blob its links.
+pub(crate) fn contents(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'd').0
+}
+
+/// A blob of an organisation.
+pub(crate) fn blob(organisation: OrganisationId, digest: &Digest) -> Key {
+    Build(contents(organisation)).bytes(&digest.to_bytes()).0
+}
+
+/// A repository's link to a digest, right behind the digest's blob.
+pub(crate) fn link(
+    organisation: OrganisationId,
+    digest: &Digest,
+    repository: RepositoryId,
+) -> Key {
+    Build(blob(organisation, digest)).number(repository.0).0
+}
+
+/// All rows of one repository.
+pub(crate) fn repository_rows(organisation: OrganisationId, repository: RepositoryId) -> Key {
+    Build::organisation(organisation, b'r').number(repository.0).0
+}
+
+/// A repository's record.
+pub(crate) fn repository(organisation: OrganisationId, repository: RepositoryId) -> Key {
+    Build::repository(organisation, repository, b'a').0
+}
+
+/// The manifests that name the child numbered `child`.
+pub(crate) fn edges(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    child: Number,
+) -> Key {
+    Build::repository(organisation, repository, b'e').number(child.0).0
+}
+
+/// The manifest `parent` names `child`.
+pub(crate) fn edge(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    child: Number,
+    parent: Number,
+) -> Key {
+    Build(edges(organisation, repository, child)).number(parent.0).0
+}
+
+/// A manifest's record.
+pub(crate) fn manifest(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    number: Number,
+) -> Key {
+    Build::repository(organisation, repository, b'm').number(number.0).0
+}
+
+/// All manifests of a repository, oldest first.
+pub(crate) fn manifests(organisation: OrganisationId, repository: RepositoryId) -> Key {
+    Build::repository(organisation, repository, b'm').0
+}
+
+/// The referrers of a subject.
+pub(crate) fn referrers(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    subject: &Digest,
+) -> Key {
+    Build::repository(organisation, repository, b's').bytes(&subject.to_bytes()).0
+}
+
+/// The referrers of a subject of one artifact type, side by side, so that a filtered page costs
+/// what it returns.
+pub(crate) fn referrers_of_type(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    subject: &Digest,
+    artifact_type: &str,
+) -> Key {
+    let hash = Digest::of(crate::digest::Algorithm::Sha256, artifact_type.as_bytes()).to_bytes();
+    let short = hash.get(1..9).unwrap_or_default();
+    Build(referrers(organisation, repository, subject)).bytes(short).0
+}
+
+/// A referrer's entry.
+pub(crate) fn referrer(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    subject: &Digest,
+    artifact_type: &str,
+    number: Number,
+) -> Key {
+    Build(referrers_of_type(organisation, repository, subject, artifact_type)).number(number.0).0
+}
+
+/// A tag.
+pub(crate) fn tag(organisation: OrganisationId, repository: RepositoryId, tag: &str) -> Key {
+    Build::repository(organisation, repository, b't').bytes(tag.as_bytes()).0
+}
+
+/// All tags of a repository, in their order.
+pub(crate) fn tags(organisation: OrganisationId, repository: RepositoryId) -> Key {
+    Build::repository(organisation, repository, b't').0
+}
+
+/// The tags that point at the manifest `number`.
+pub(crate) fn tags_of(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    number: Number,
+) -> Key {
+    Build::repository(organisation, repository, b'v').number(number.0).0
+}
+
+/// The tag `tag` points at the manifest `number`.
+pub(crate) fn tag_of(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    number: Number,
+    tag: &str,
+) -> Key {
+    Build(tags_of(organisation, repository, number)).bytes(tag.as_bytes()).0
+}
+
+/// The indexes that name `child`, which was not there when they were pushed (sparse indexes).
+pub(crate) fn wanted(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    child: &Digest,
+) -> Key {
+    Build::repository(organisation, repository, b'w').bytes(&child.to_bytes()).0
+}
+
+/// The index `parent` names `child`, which was not there.
+pub(crate) fn wanted_by(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    child: &Digest,
+    parent: Number,
+) -> Key {
+    Build(wanted(organisation, repository, child)).number(parent.0).0
+}
+
+/// All audit chains of an organisation.
+pub(crate) fn audit_chains(organisation: OrganisationId) -> Key {
+    Build(vec![b'l']).number(organisation.0).0
+}
+
+/// One audit chain.
+pub(crate) fn audit_chain(organisation: OrganisationId, chain: ChainId) -> Key {
+    Build(audit_chains(organisation)).number(chain.0).0
+}
+
+/// Records that frontends keep, by namespace; the zero byte ends the namespace.
+pub(crate) fn extension(namespace: &str, key: &[u8]) -> Key {
+    Build(vec![b'x']).bytes(namespace.as_bytes()).byte(0).bytes(key).0
+}
+
+/// The last eight bytes of a key that ends in a number.
+pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
+    let (_, last) = key.split_last_chunk::<8>()?;
+    Some(u64::from_be_bytes(*last))
+}
+
+/// Where objects lie in the blob store.
+pub(crate) mod object {
+    use super::{Digest, ObjectKey, OrganisationId, SessionId};
+
+    /// Why the keys below are always good.
+    const GOOD: &str = "ids and digests are lower-case hexadecimal";
+
+    /// The prefix of all objects of an organisation.
+    pub(crate) fn domain(organisation: OrganisationId) -> String {
+        format!("{organisation}/")
+    }
+
+    /// A finished object of a known digest.
+    pub(crate) fn settled(
+        organisation: OrganisationId,
+        digest: &Digest,
+        generation: SessionId,
+    ) -> ObjectKey {
+        let hex = digest.hex();
+        let fan = hex.get(..2).unwrap_or_default();
+        let algorithm = digest.algorithm().as_str();
+        ObjectKey::new(format!("{organisation}/{algorithm}/{fan}/{hex}.{generation}")).expect(GOOD)
+    }
+
+    /// An object whose digest is not known yet.
+    pub(crate) fn in_flight(organisation: OrganisationId, generation: SessionId) -> ObjectKey {
+        ObjectKey::new(format!("{organisation}/in-flight/{generation}")).expect(GOOD)
+    }
+
+    /// What a listed object's key says: whose it is, the digest where it is settled, and the
+    /// generation.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct Parsed {
+        pub(crate) organisation: OrganisationId,
+        pub(crate) digest: Option<Digest>,
+        pub(crate) generation: SessionId,
+    }
+
+    /// Reads a listed key; `None` where it is none of ours.
+    pub(crate) fn parse(key: &ObjectKey) -> Option<Parsed> {
+        let mut segments = key.as_str().split('/');
+        let organisation = segments.next().filter(|s| s.len() == 16)?;
+        let organisation = OrganisationId(u64::from_str_radix(organisation, 16).ok()?);
+        let kind = segments.next()?;
+        if kind == "in-flight" {
+            // A store without appends keeps numbered parts below the key.
+            let generation = SessionId::parse(segments.next()?)?;
+            return Some(Parsed { organisation, digest: None, generation });
+        }
+        let (_fan, name) = (segments.next()?, segments.next()?);
+        let (hex, generation) = name.split_once('.')?;
+        let digest = format!("{kind}:{hex}").parse().ok()?;
+        let generation = SessionId::parse(generation)?;
+        segments.next().is_none().then_some(Parsed {
+            organisation,
+            digest: Some(digest),
+            generation,
+        })
+    }
+}

@@ -1,0 +1,271 @@
+//! The records behind the keys: what each row of the metadata says.
+//!
+//! A record is one byte of version and then its fields in postcard's encoding. A field is never
+//! added to a version that a release wrote: a new version is a new type, and `decode` reads the old
+//! one into the new. The golden files in `tests/golden` keep a format from changing by accident.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::content::WriteState;
+use crate::digest::{Digest, HasherState};
+use crate::id::{Number, RegistryId, RepositoryId, SessionId};
+use crate::manifest::ManifestKind;
+use crate::seam::Timestamp;
+
+/// A record that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a {kind} record can't be read: {reason}")]
+pub struct RecordError {
+    /// Which record.
+    pub kind: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A typed row.
+pub(crate) trait Record: Serialize + DeserializeOwned {
+    /// What the record is called in errors and in the golden files.
+    const KIND: &'static str;
+    /// The version that is written.
+    const VERSION: u8 = 1;
+
+    /// The row's value.
+    fn encode(&self) -> Bytes {
+        let buffer = vec![Self::VERSION];
+        let encoded = postcard::to_extend(self, buffer);
+        Bytes::from(encoded.expect("a record's fields all have an encoding, and memory grows"))
+    }
+
+    /// Reads a row's value.
+    fn decode(value: &[u8]) -> Result<Self, RecordError> {
+        let error = |reason: String| RecordError { kind: Self::KIND, reason };
+        match value.split_first() {
+            Some((version, fields)) if *version == Self::VERSION => {
+                postcard::from_bytes(fields).map_err(|e| error(e.to_string()))
+            }
+            Some((version, _)) => Err(error(format!(
+                "it has version {version}; this program reads version {}",
+                Self::VERSION
+            ))),
+            None => Err(error("it is empty".to_owned())),
+        }
+    }
+}
+
+macro_rules! record {
+    ($($name:ident = $kind:literal),+ $(,)?) => {
+        $(impl Record for $name { const KIND: &'static str = $kind; })+
+    };
+}
+
+record! {
+    FormatRecord = "format",
+    NameRecord = "name",
+    OrganisationRecord = "organisation",
+    RegistryRecord = "registry",
+    MemberRecord = "member",
+    RepositoryRecord = "repository",
+    SessionRecord = "session",
+    BlobRecord = "blob",
+    LinkRecord = "link",
+    ManifestRecord = "manifest",
+    TagRecord = "tag",
+    ReferrerRecord = "referrer",
+}
+
+/// `!format`: the version of the whole store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FormatRecord {
+    /// Counts up with each change that an older program can't read.
+    pub(crate) version: u32,
+    /// When the store was made.
+    pub(crate) created_at: Timestamp,
+}
+
+/// A name → what it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NameRecord {
+    /// The id of the thing that has this name.
+    Live(u64),
+    /// The thing that had this name is gone or renamed; nobody else gets the name (DESIGN D3).
+    Reserved {
+        /// Who had it.
+        former: u64,
+        /// Since when it is free of its thing.
+        since: Timestamp,
+    },
+}
+
+/// Whether a tenant's thing takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Life {
+    /// In use.
+    Live,
+    /// Being deleted: answers as absent, and its rows go away behind.
+    Deleting,
+}
+
+/// A tenant and content domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrganisationRecord {
+    pub(crate) name: String,
+    pub(crate) life: Life,
+    pub(crate) created_at: Timestamp,
+    /// The most bytes it may store and reserve; no bound where absent.
+    pub(crate) quota_bytes: Option<u64>,
+}
+
+/// A registry of an organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RegistryRecord {
+    pub(crate) name: String,
+    pub(crate) life: Life,
+    pub(crate) created_at: Timestamp,
+    /// Whether anybody may pull.
+    pub(crate) public: bool,
+    /// Whether an index may name manifests that are not there.
+    pub(crate) sparse_indexes: bool,
+}
+
+/// What a member of an organisation may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberRecord {
+    /// The role in the whole organisation.
+    pub(crate) role: Option<crate::access::Role>,
+    /// Roles in single registries.
+    pub(crate) registries: BTreeMap<RegistryId, crate::access::Role>,
+    pub(crate) added_at: Timestamp,
+}
+
+/// A repository of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RepositoryRecord {
+    pub(crate) registry: RegistryId,
+    pub(crate) name: String,
+    pub(crate) created_at: Timestamp,
+}
+
+/// An upload that is under way; also the intent row of the object it writes (DESIGN D1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    pub(crate) repository: RepositoryId,
+    /// Who began it; nobody else can go on with it.
+    pub(crate) principal: String,
+    /// Counts the commits of the session: who holds an older one has lost it to another writer.
+    pub(crate) epoch: u64,
+    /// The digest, where it was known at the start: the object lies under it from the start.
+    pub(crate) digest: Option<Digest>,
+    /// The hash of the bytes up to `write.offset`.
+    pub(crate) hash: HasherState,
+    /// How far the bytes are durable, and how to go on.
+    pub(crate) write: WriteState,
+    /// The bytes held for this session in the organisation's counter.
+    pub(crate) reserved_bytes: u64,
+    pub(crate) started_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Where a piece of content stands between being used and being gone (DESIGN D6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum BlobState {
+    /// In use, or may be.
+    Live,
+    /// A collector is looking whether anybody uses it; the nonce tells one look from another.
+    Condemned { nonce: u64 },
+    /// Beyond recall: its object goes away. A push meets it with a new generation.
+    Deleting { since: Timestamp },
+    /// Scrub found its bytes wrong: answers as absent, and is healed by a push.
+    Quarantined { since: Timestamp },
+}
+
+/// A piece of content of one organisation, stored once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlobRecord {
+    pub(crate) size: u64,
+    /// Which object holds the bytes.
+    pub(crate) generation: SessionId,
+    /// Whether the object lies under its digest; else in flight still.
+    pub(crate) settled: bool,
+    pub(crate) state: BlobState,
+    pub(crate) stored_at: Timestamp,
+}
+
+/// What a link links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LinkKind {
+    Blob,
+    Manifest,
+}
+
+/// Where a link stands between being used and being gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LinkState {
+    Live,
+    /// Somebody looks whether it is in use, to remove it; the nonce tells one look from another.
+    Condemned { nonce: u64 },
+}
+
+/// A repository may serve and name this digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LinkRecord {
+    pub(crate) number: Number,
+    pub(crate) kind: LinkKind,
+    pub(crate) size: u64,
+    pub(crate) state: LinkState,
+    /// Until when the promise stands that it may be named (DESIGN D6).
+    pub(crate) leased_until: Timestamp,
+}
+
+/// Where a manifest's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Body {
+    /// Here, exactly as pushed.
+    Inline(Vec<u8>),
+    /// In the blob store, as content of the organisation.
+    Stored,
+}
+
+/// One thing a manifest names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChildRecord {
+    pub(crate) digest: Digest,
+    /// Its link's number; absent where a sparse index named what was not there.
+    pub(crate) number: Option<Number>,
+}
+
+/// A manifest of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ManifestRecord {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: Arc<str>,
+    pub(crate) kind: ManifestKind,
+    pub(crate) size: u64,
+    pub(crate) artifact_type: Option<String>,
+    pub(crate) subject: Option<Digest>,
+    pub(crate) children: Vec<ChildRecord>,
+    pub(crate) pushed_at: Timestamp,
+    pub(crate) body: Body,
+}
+
+/// What a tag points at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TagRecord {
+    pub(crate) digest: Digest,
+    pub(crate) number: Number,
+    pub(crate) pushed_at: Timestamp,
+}
+
+/// A manifest that names a subject, as the referrers API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReferrerRecord {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) size: u64,
+    pub(crate) artifact_type: Option<String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
