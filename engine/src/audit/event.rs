@@ -1,0 +1,205 @@
+//! What happened: the typed events that the audit trail keeps and that an embedder can subscribe to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::{Caller, Origin, Role};
+use crate::digest::Digest;
+use crate::id::{ChainId, OrganisationId, RegistryId, RepositoryId};
+use crate::seam::Timestamp;
+
+/// A repository as an event names it: by its id, and by the name it had then.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RepositoryRef {
+    /// The id, which stays.
+    pub id: RepositoryId,
+    /// The registry it is in.
+    pub registry: RegistryId,
+    /// `organisation/registry/repository` as of then.
+    pub path: String,
+}
+
+/// What happened. Each acknowledged change has exactly one, committed with it (I7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// An organisation was created.
+    OrganisationCreated {
+        /// Its name.
+        name: String,
+    },
+    /// An organisation's name, quota or other settings changed.
+    OrganisationChanged {
+        /// What changed, in words.
+        change: String,
+    },
+    /// An organisation was given up; its rows and bytes go away behind.
+    OrganisationDeleted {
+        /// Its name.
+        name: String,
+    },
+    /// A registry was created.
+    RegistryCreated {
+        /// Its id.
+        registry: RegistryId,
+        /// Its name.
+        name: String,
+    },
+    /// A registry's name or settings changed.
+    RegistryChanged {
+        /// Its id.
+        registry: RegistryId,
+        /// What changed, in words.
+        change: String,
+    },
+    /// A registry was given up.
+    RegistryDeleted {
+        /// Its id.
+        registry: RegistryId,
+        /// Its name.
+        name: String,
+    },
+    /// Somebody was given a role, or another one, or lost it.
+    MemberSet {
+        /// Who.
+        principal: String,
+        /// In which registry; in the whole organisation where absent.
+        registry: Option<RegistryId>,
+        /// Which role; none where it was taken away.
+        role: Option<Role>,
+    },
+    /// A blob became readable in a repository by a push.
+    BlobPushed {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A blob became readable in a repository by a mount from another.
+    BlobMounted {
+        /// Where.
+        repository: RepositoryRef,
+        /// From where.
+        from: RepositoryId,
+        /// Which.
+        digest: Digest,
+    },
+    /// A blob was removed from a repository.
+    BlobDeleted {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        digest: Digest,
+    },
+    /// A manifest was pushed, or tags were set on one that was there.
+    ManifestPushed {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        digest: Digest,
+        /// Its media type.
+        media_type: String,
+        /// The tags that now point at it by this push.
+        tags: Vec<String>,
+        /// What it refers to.
+        subject: Option<Digest>,
+    },
+    /// A manifest was removed, with its tags.
+    ManifestDeleted {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        digest: Digest,
+    },
+    /// A tag was removed.
+    TagDeleted {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        tag: String,
+        /// What it pointed at.
+        digest: Digest,
+    },
+    /// Content was read, `count` times by the same caller within one group.
+    Pulled {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        digest: Digest,
+        /// The tag it was asked by.
+        tag: Option<String>,
+        /// How often.
+        count: u64,
+    },
+    /// Somebody signed in, or failed to.
+    SignedIn {
+        /// How: `password`, `token`, ….
+        method: String,
+        /// Whether it worked.
+        success: bool,
+    },
+    /// Something was refused.
+    Refused {
+        /// What was asked for.
+        what: String,
+    },
+    /// An account, robot or token was created, changed or removed.
+    Identity {
+        /// What was done, in words.
+        change: String,
+        /// To whom.
+        subject: String,
+    },
+    /// A collection or scrub acted on the organisation's content.
+    Maintained {
+        /// What was done, in words.
+        what: String,
+        /// How many objects.
+        objects: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// The heads of all chains of the organisation at this moment, so that a chain whose end was
+    /// cut off shows.
+    Sealed {
+        /// Each chain with its length and last hash.
+        heads: Vec<(ChainId, u64, [u8; 32])>,
+    },
+}
+
+/// Something that happened, with who did it, from where and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// In which organisation; [`SYSTEM`] where it belongs to none.
+    pub organisation: OrganisationId,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// Who.
+    pub principal: String,
+    /// From where.
+    pub origin: Origin,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// The chain of what belongs to no organisation.
+pub const SYSTEM: OrganisationId = OrganisationId(0);
+
+impl Event {
+    /// Something that `caller` did.
+    pub fn by(
+        caller: &Caller,
+        organisation: OrganisationId,
+        at: Timestamp,
+        kind: EventKind,
+    ) -> Self {
+        Self {
+            organisation,
+            at,
+            principal: caller.principal.as_str().to_owned(),
+            origin: caller.origin.clone(),
+            kind,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The audit trail: a line for every acknowledged change, in the commit of that change (D10, I7).
+//!
+//! One hash chain for each organisation *and running process*: the store's committer gives a line
+//! its sequence and hash within its group commit, so nobody waits at a head. The line is also the
+//! typed [`Event`] that subscribers see. Pulls are written in groups ([`PullLog`]): a kill loses at
+//! most the last [`crate::Settings::pull_group`] of them, never a push.
+//!
+//! What it never does: drop a line. Where pulls come faster than they can be written, they wait.
+
+mod event;
+mod pulls;
+
+pub use event::{Event, EventKind, RepositoryRef, SYSTEM};
+pub(crate) use pulls::PullLog;
+
+use bytes::Bytes;
+
+use crate::records::RecordError;
+
+/// The version of an entry's encoding.
+const VERSION: u8 = 1;
+
+/// An event as its chain keeps it.
+pub(crate) fn encode_event(event: &Event) -> Bytes {
+    let encoded = postcard::to_extend(event, vec![VERSION]);
+    Bytes::from(encoded.expect("an event's fields all have an encoding, and memory grows"))
+}
+
+/// Reads an entry of a chain.
+pub(crate) fn decode_event(entry: &[u8]) -> Result<Event, RecordError> {
+    let error = |reason: String| RecordError { kind: "event", reason };
+    match entry.split_first() {
+        Some((&VERSION, fields)) => {
+            postcard::from_bytes(fields).map_err(|e| error(e.to_string()))
+        }
+        _ => Err(error("it is of a version that this program does not know".to_owned())),
+    }
+}

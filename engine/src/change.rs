@@ -1,0 +1,205 @@
+//! One change to the facts, being built: rows, requirements, counters and audit lines that are
+//! committed together or not at all.
+//!
+//! A change is optimistic. [`Core::read`] returns what a row said as a [`Seen`]; a change that
+//! leans on it requires that it still says so. Where that does not hold any more the whole attempt
+//! is made again by [`retry`], reading anew.
+
+use bytes::Bytes;
+
+use crate::audit::{Event, encode_event};
+use crate::core::Core;
+use crate::error::Error;
+use crate::id::OrganisationId;
+use crate::keys;
+use crate::meta::{Add, Append, Commit, CommitId, Key, MetaError, Require};
+use crate::records::Record;
+
+/// A row as it was read: leaning on it later requires that it is still so.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen<T> {
+    pub(crate) key: Key,
+    raw: Option<Bytes>,
+    pub(crate) value: Option<T>,
+}
+
+impl<T: Record> Seen<T> {
+    /// What `raw` at `key` says.
+    pub(crate) fn new(key: Key, raw: Option<Bytes>) -> Result<Self, Error> {
+        let value = raw.as_deref().map(T::decode).transpose()?;
+        Ok(Self { key, raw, value })
+    }
+
+    /// The requirement that the row still says what it said.
+    fn unchanged(&self) -> Require {
+        match &self.raw {
+            Some(raw) => Require::Value(self.key.clone(), raw.clone()),
+            None => Require::Absent(self.key.clone()),
+        }
+    }
+}
+
+/// Why an attempt at a change ended.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// Something that was read has changed: read again and decide anew.
+    Lost,
+    /// It can't be done.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Attempt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// How often a change is attempted before it is [`Error::Contended`]. Each loss means that another
+/// commit won, so the system as a whole went on.
+const ATTEMPTS: usize = 64;
+
+/// Makes `attempt` until it is not [`Attempt::Lost`].
+pub(crate) async fn retry<T>(
+    what: &'static str,
+    mut attempt: impl AsyncFnMut() -> Result<T, Attempt>,
+) -> Result<T, Error> {
+    for _ in 0..ATTEMPTS {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(Attempt::Failed(error)) => return Err(error),
+            // The winner's commit is durable already; letting others run first spreads the rest.
+            Err(Attempt::Lost) => tokio::task::yield_now().await,
+        }
+    }
+    Err(Error::Contended { what })
+}
+
+/// A change being built.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    core: &'a Core,
+    commit: Commit,
+    events: Vec<Event>,
+    touched: Vec<u64>,
+}
+
+impl<'a> Change<'a> {
+    pub(crate) fn new(core: &'a Core) -> Self {
+        Self {
+            core,
+            commit: Commit::new(CommitId(core.seams.random_16())),
+            events: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Requires that a row still says what it said.
+    pub(crate) fn lean<T: Record>(&mut self, seen: &Seen<T>) {
+        let require = seen.unchanged();
+        if !self.commit.require.contains(&require) {
+            self.commit.require.push(require);
+        }
+    }
+
+    /// Requires that a key has no row.
+    pub(crate) fn absent(&mut self, key: Key) {
+        self.commit.require.push(Require::Absent(key));
+    }
+
+    /// Requires that a row still says what it said, and writes it.
+    pub(crate) fn replace<T: Record>(&mut self, seen: &Seen<T>, record: &T) {
+        self.lean(seen);
+        self.put(seen.key.clone(), record);
+    }
+
+    /// Requires that a row still says what it said, and removes it.
+    pub(crate) fn remove<T: Record>(&mut self, seen: &Seen<T>) {
+        self.lean(seen);
+        self.delete(seen.key.clone());
+    }
+
+    /// Writes a row, whatever it said. The last write of a key in one change counts.
+    pub(crate) fn put<T: Record>(&mut self, key: Key, record: &T) {
+        self.put_raw(key, record.encode());
+    }
+
+    /// Writes a row of bytes; empty ones where the key says it all.
+    pub(crate) fn put_raw(&mut self, key: Key, value: Bytes) {
+        self.commit.delete.retain(|deleted| *deleted != key);
+        self.commit.put.retain(|(put, _)| *put != key);
+        self.commit.put.push((key, value));
+    }
+
+    /// Removes a row.
+    pub(crate) fn delete(&mut self, key: Key) {
+        self.commit.put.retain(|(put, _)| *put != key);
+        self.commit.delete.push(key);
+    }
+
+    /// Adds to the organisation's stored and reserved bytes, bounded by its quota.
+    pub(crate) fn use_bytes(
+        &mut self,
+        organisation: OrganisationId,
+        delta: i64,
+        quota_bytes: Option<u64>,
+    ) {
+        let key = keys::usage(organisation);
+        let max = quota_bytes.map(|quota| i64::try_from(quota).unwrap_or(i64::MAX));
+        match self.commit.add.iter_mut().find(|add| add.key == key) {
+            Some(add) => add.delta = add.delta.saturating_add(delta),
+            None if delta != 0 => self.commit.add.push(Add { key, delta, max }),
+            None => {}
+        }
+    }
+
+    /// Adds an audit line, which is also the event that subscribers see once it is committed.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.commit.append.push(Append {
+            log: keys::audit_chain(event.organisation, self.core.chain),
+            entry: encode_event(&event),
+        });
+        self.events.push(event);
+    }
+
+    /// Says that whatever is cached under `stripe` is old once this is committed.
+    pub(crate) fn touches(&mut self, stripe: u64) {
+        self.touched.push(stripe);
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commit.put.is_empty()
+            && self.commit.delete.is_empty()
+            && self.commit.add.is_empty()
+            && self.commit.append.is_empty()
+    }
+
+    /// Commits, durably. [`Attempt::Lost`] where a requirement does not hold any more.
+    pub(crate) async fn commit(mut self) -> Result<(), Attempt> {
+        self.commit.add.retain(|add| add.delta != 0);
+        let id = self.commit.id;
+        let core = self.core;
+        let result = match core.meta.commit(self.commit).await {
+            // The reply may have been lost after the commit happened: its id tells.
+            Err(MetaError::Unavailable(reason)) => match core.meta.was_committed(id).await {
+                Ok(Some(true)) => Ok(()),
+                _ => Err(MetaError::Unavailable(reason)),
+            },
+            other => other.map(drop),
+        };
+        // Also where it failed: whether it happened may not be known, and forgetting is harmless.
+        for stripe in self.touched {
+            core.cache.forget(stripe);
+        }
+        match result {
+            Ok(()) => {
+                for event in self.events {
+                    core.publish(event);
+                }
+                Ok(())
+            }
+            Err(MetaError::Conflict { .. }) => Err(Attempt::Lost),
+            Err(error) => Err(Attempt::Failed(error.into())),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What all rooms of the engine share: the two stores, the seams, the settings and the cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::access::Authorizer;
+use crate::audit::{Event, PullLog};
+use crate::change::Seen;
+use crate::content::BlobStore;
+use crate::error::Error;
+use crate::graph::Cache;
+use crate::id::{ChainId, Number};
+use crate::manifest;
+use crate::meta::{Key, MetaStore};
+use crate::records::Record;
+use crate::seam::{Seams, Timestamp};
+use crate::upload::Writers;
+
+/// What an embedder may set; the defaults are a registry's.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How long a promise ("uploaded", "exists", "mounted") stands against collection.
+    pub lease: Duration,
+    /// How long an upload may rest before it expires.
+    pub upload_idle: Duration,
+    /// How long an object stays after its content was given up: longer than a slow pull and than
+    /// a presigned URL may live.
+    pub delete_delay: Duration,
+    /// The largest blob in bytes.
+    pub max_blob_bytes: u64,
+    /// Manifests up to this size are kept in the metadata; larger ones in the blob store.
+    pub inline_manifest_bytes: usize,
+    /// Bounds on manifests.
+    pub manifest: manifest::Limits,
+    /// An append makes what came durable, and its state, at least each so many bytes …
+    pub checkpoint_bytes: u64,
+    /// … and at least each so often.
+    pub checkpoint_interval: Duration,
+    /// The bytes on the blob store's disk that only collection and deletes may use.
+    pub reserve_bytes: u64,
+    /// The memory the cache of tags and manifests may use, in bytes.
+    pub cache_bytes: u64,
+    /// How long pulls may wait to be written to the audit trail together: what a kill loses.
+    pub pull_group: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        Self {
+            lease: 24 * HOUR,
+            upload_idle: 24 * HOUR,
+            delete_delay: HOUR,
+            max_blob_bytes: 5 << 40,
+            inline_manifest_bytes: 64 << 10,
+            manifest: manifest::Limits::default(),
+            checkpoint_bytes: 64 << 20,
+            checkpoint_interval: Duration::from_secs(5),
+            reserve_bytes: 256 << 20,
+            cache_bytes: 32 << 20,
+            pull_group: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The engine's inside.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) meta: Arc<dyn MetaStore>,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) seams: Seams,
+    pub(crate) settings: Settings,
+    /// The audit chain of this process.
+    pub(crate) chain: ChainId,
+    pub(crate) cache: Cache,
+    pub(crate) writers: Writers,
+    pub(crate) pulls: PullLog,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) last_number: AtomicU64,
+}
+
+impl Core {
+    /// Reads one row.
+    pub(crate) async fn read<T: Record>(&self, key: Key) -> Result<Seen<T>, Error> {
+        let raw = self.meta.get(&key).await?;
+        Seen::new(key, raw)
+    }
+
+    /// Reads several rows of one kind, all of one moment.
+    pub(crate) async fn read_many<T: Record>(
+        &self,
+        keys: Vec<Key>,
+    ) -> Result<Vec<Seen<T>>, Error> {
+        let raws = self.meta.get_many(&keys).await?;
+        keys.into_iter().zip(raws).map(|(key, raw)| Seen::new(key, raw)).collect()
+    }
+
+    /// The time that leases are counted by.
+    pub(crate) async fn now(&self) -> Result<Timestamp, Error> {
+        Ok(self.meta.now().await?)
+    }
+
+    /// A number for a new link: later ones are larger, also where the clock jumps back.
+    ///
+    /// The upper 44 bits are milliseconds, so that what belongs together lies together; the lower
+    /// 20 start at random, so that two processes seldom meet (the commit requires that it is free).
+    pub(crate) fn next_number(&self, now: Timestamp) -> Number {
+        let fresh = (now.0 << 20) | (self.seams.random_u64() & 0xF_FFFF);
+        let mut next = fresh;
+        let _ = self.last_number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+            next = if fresh >> 20 > last >> 20 { fresh } else { last + 1 };
+            Some(next)
+        });
+        Number(next)
+    }
+
+    /// Tells subscribers what was committed. Nobody listening is no error.
+    pub(crate) fn publish(&self, event: Event) {
+        if self.events.receiver_count() > 0 {
+            let _ = self.events.send(Arc::new(event));
+        }
+    }
+
+    /// Fails where the disk has no more than what collection and deletes need.
+    pub(crate) async fn require_room(&self) -> Result<(), Error> {
+        match self.blobs.free_bytes().await {
+            Some(free) if free < self.settings.reserve_bytes => Err(Error::StorageFull(format!(
+                "{free} bytes are free, {} are kept for collection and deletes; free some, or run a \
+                 collection",
+                self.settings.reserve_bytes
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
