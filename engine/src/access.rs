@@ -177,12 +177,16 @@ pub struct Caller {
     pub ceiling: Ceiling,
     /// From where.
     pub origin: Origin,
+    /// Whether they operate the installation (DESIGN D7): users, collection, scrub, the system's
+    /// audit. It gives no access to content.
+    pub operator: bool,
 }
 
 impl Caller {
     /// Somebody without a token's bounds, from nowhere in particular.
     pub fn known(id: PrincipalId) -> Self {
         Self {
+            operator: false,
             principal: Principal::Known(id),
             ceiling: Ceiling::Unlimited,
             origin: Origin::default(),
@@ -192,6 +196,7 @@ impl Caller {
     /// Nobody.
     pub fn anonymous() -> Self {
         Self {
+            operator: false,
             principal: Principal::Anonymous,
             ceiling: Ceiling::Unlimited,
             origin: Origin::default(),
