@@ -13,12 +13,18 @@
 //! [`crate::keys`]; who may read or write is decided far above. Every implementation passes
 //! [`suite`] (feature `testing`).
 
+pub mod log;
+mod memory;
+mod plan;
+mod recent;
+
 use std::fmt;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::memory::MemoryStore;
 use crate::seam::Timestamp;
 
 /// A key: ordered by its bytes. At most [`MAX_KEY_BYTES`].
@@ -28,6 +34,8 @@ pub type Key = Vec<u8>;
 pub const MAX_KEY_BYTES: usize = 1024;
 /// The largest value a store must take: an inline manifest of 64 KiB and its facts fit.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// The most that the keys and values of one commit may come to.
+pub const MAX_COMMIT_BYTES: usize = 16 * 1024 * 1024;
 /// The most rows one scan returns, whatever was asked.
 pub const MAX_SCAN_ROWS: usize = 10_000;
 
@@ -60,7 +68,7 @@ pub struct Add {
 
 /// Appends an entry to a log. The store gives it the log's next sequence (from 0, without gaps)
 /// and its place in the hash chain, within the commit: nobody waits at the log's head.
-/// The row is `log ++ sequence (8 bytes, big-endian)`; its value the chain hash (32 bytes) and the entry (see `log`).
+/// The row is `log ++ sequence (8 bytes, big-endian)`; its value the chain hash (32 bytes) and the entry (see [`log`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
     /// The key that all entries of this log begin with.
@@ -74,7 +82,7 @@ pub struct Append {
 pub struct CommitId(pub [u8; 16]);
 
 /// One conditional batch. Order within it has no meaning; a key stands in at most one of `put`,
-/// `delete` and `add`.
+/// `delete` and `add` (where one does not, the later of `delete`, `put`, `add` wins).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Unique among all commits.
@@ -117,7 +125,10 @@ pub struct Committed {
 #[non_exhaustive]
 pub enum MetaError {
     /// A requirement did not hold; nothing changed. Read again and decide anew.
-    #[error("the commit's requirement on key {} does not hold", const_hex::encode(key))]
+    #[error(
+        "the commit's requirement on key {} does not hold",
+        const_hex::encode(key)
+    )]
     Conflict {
         /// The first key whose requirement failed.
         key: Key,
@@ -167,8 +178,13 @@ pub trait MetaStore: MetaRead + fmt::Debug {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, MetaError>;
 
     /// Does all of `commit`, durably, or nothing. Dropping the future does not take a commit
-    /// back: it may happen or not, and it happens whole.
+    /// back: it may happen or not, and it happens whole. A commit whose id the store remembers as
+    /// done (see [`Self::was_committed`]) is not done again, and answers as it did.
     async fn commit(&self, commit: Commit) -> Result<Committed, MetaError>;
+
+    /// Whether the commit of this id happened, however its reply was lost; `None` where that is too
+    /// long ago to know. Asked after that commit's future ended, in the process that sent it.
+    async fn was_committed(&self, id: CommitId) -> Result<Option<bool>, MetaError>;
 
     /// A consistent view of this moment (for backup and fsck).
     async fn snapshot(&self) -> Result<Box<dyn MetaRead>, MetaError>;
