@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: builds the benches optimised and runs those of a group.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::run;
+use crate::workspace::{self, cargo};
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// The group to run; all groups without it
+    group: Option<String>,
+}
+
+/// Runs the benches; their figures are written to `target/bench/GROUP.jsonl` by the benches.
+pub fn bench(args: &BenchArgs) -> Result<()> {
+    std::fs::create_dir_all(workspace::target()?.join("bench"))?;
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--release",
+        "-p",
+        "strongroom-benches",
+        "--bin",
+        "bench",
+        "--",
+    ]);
+    command.args(&args.group);
+    run::show(&mut command)
+}

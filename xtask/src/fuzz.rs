@@ -1,0 +1,124 @@
+//! The fuzz targets: built without the help of a nightly compiler, run over their corpus and then
+//! for some seconds on what libFuzzer makes of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::run;
+use crate::workspace::{cargo, root};
+
+/// What a usual run spends on each target beyond its corpus.
+const SECONDS: u32 = 5;
+const SECONDS_LONG: u32 = 300;
+
+/// Coverage instrumentation as `cargo fuzz` asks for it, less the address sanitizer: our own
+/// code has no unsafe blocks for it to look at, and it alone would need a nightly compiler.
+const INSTRUMENT: &str = "--cfg fuzzing -Cpasses=sancov-module -Cdebug-assertions \
+    -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares \
+    -Ccodegen-units=1";
+
+/// Builds and runs every target of `fuzz/`.
+pub fn check(long: bool) -> Result<()> {
+    let folder = root().join("fuzz");
+    if !folder.join("Cargo.toml").exists() {
+        println!("no fuzz targets yet");
+        return Ok(());
+    }
+    let built = build(&folder)?;
+    let mut failed = Vec::new();
+    for target in targets(&folder)? {
+        if let Err(error) = fuzz(&folder, &built, &target, long) {
+            println!("--- {error:#}");
+            failed.push(target);
+        }
+    }
+    if !failed.is_empty() {
+        bail!(
+            "failed: {}; the inputs are in fuzz/artifacts",
+            failed.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Returns the folder of the built targets.
+fn build(folder: &Path) -> Result<PathBuf> {
+    // With an explicit target, the flags reach the code under test only, not build scripts.
+    let host = host()?;
+    let into = folder.join("target");
+    run::show(
+        cargo()
+            .args(["build", "--release", "--bins", "--manifest-path"])
+            .arg(folder.join("Cargo.toml"))
+            .args(["--target", &host, "--target-dir"])
+            .arg(&into)
+            .env("RUSTFLAGS", INSTRUMENT),
+    )?;
+    Ok(into.join(host).join("release"))
+}
+
+fn targets(folder: &Path) -> Result<Vec<String>> {
+    let text = run::output(
+        cargo()
+            .args([
+                "metadata",
+                "--no-deps",
+                "--format-version",
+                "1",
+                "--manifest-path",
+            ])
+            .arg(folder.join("Cargo.toml")),
+    )?;
+    let metadata: Value = serde_json::from_str(&text).context("reading cargo metadata")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata names no packages")?;
+    let all = packages
+        .iter()
+        .filter_map(|package| package["targets"].as_array())
+        .flatten();
+    let bins = all.filter(|target| target["kind"][0] == "bin");
+    Ok(bins
+        .filter_map(|target| target["name"].as_str())
+        .map(str::to_owned)
+        .collect())
+}
+
+fn fuzz(folder: &Path, built: &Path, target: &str, long: bool) -> Result<()> {
+    // What is found in this run goes to a folder of its own: the seed corpus is tracked by git.
+    let found = folder.join("target/found").join(target);
+    let artifacts = folder.join("artifacts").join(target);
+    std::fs::create_dir_all(&found)?;
+    std::fs::create_dir_all(&artifacts)?;
+    let mut command = Command::new(built.join(target));
+    command.current_dir(folder).arg(&found);
+    let corpus = folder.join("corpus").join(target);
+    if corpus.is_dir() {
+        command.arg(corpus);
+    }
+    command
+        .arg(format!(
+            "-max_total_time={}",
+            if long { SECONDS_LONG } else { SECONDS }
+        ))
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .args([
+            "-rss_limit_mb=2048",
+            "-timeout=10",
+            "-print_final_stats=0",
+            "-verbosity=0",
+        ]);
+    run::show(&mut command)
+}
+
+fn host() -> Result<String> {
+    let text = run::output(Command::new("rustc").arg("-vV"))?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
+}

@@ -1,0 +1,225 @@
+//! The stages of `cargo xtask test`: what each checks, their order, and the table at the end.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::workspace::{cargo, root};
+use crate::{fuzz, run, style, tools};
+
+/// Arguments of `cargo xtask test`.
+#[derive(Args)]
+pub struct TestArgs {
+    /// Run the full counts in the suites, not those that fit a usual run
+    #[arg(long)]
+    long: bool,
+    /// Run only these stages
+    #[arg(long, num_args = 1.., value_name = "STAGE")]
+    only: Vec<String>,
+    /// Print the stages and what each checks
+    #[arg(long)]
+    list: bool,
+}
+
+struct Stage {
+    name: &'static str,
+    about: &'static str,
+    check: fn(&TestArgs) -> Result<()>,
+}
+
+/// In the order they run: what answers fastest comes first.
+const STAGES: &[Stage] = &[
+    Stage {
+        name: "style",
+        about: "house rules no compiler knows",
+        check: |_| style::check(),
+    },
+    Stage {
+        name: "fmt",
+        about: "formatting",
+        check: |_| run::show(cargo().args(["fmt", "--all", "--check"])),
+    },
+    Stage {
+        name: "deny",
+        about: "licences, banned crates and sources of dependencies",
+        check: |_| deny(),
+    },
+    Stage {
+        name: "clippy",
+        about: "lints, warnings are errors",
+        check: |_| clippy(),
+    },
+    Stage {
+        name: "docs",
+        about: "rustdoc, warnings are errors",
+        check: |_| docs(),
+    },
+    Stage {
+        name: "unit",
+        about: "all tests of the workspace",
+        check: |_| run::show(cargo().args(["test", "--workspace", "--no-fail-fast"])),
+    },
+    Stage {
+        name: "suites",
+        about: "the engine's slow suites, optimised (crash, model, …)",
+        check: suites,
+    },
+    Stage {
+        name: "fuzz",
+        about: "each fuzz target over its corpus and some seconds more",
+        check: |args| fuzz::check(args.long),
+    },
+];
+
+/// Runs the stages asked for, all of them whatever fails, and prints a table.
+pub fn test(args: &TestArgs) -> Result<()> {
+    if args.list {
+        for stage in STAGES {
+            println!("{:12} {}", stage.name, stage.about);
+        }
+        return Ok(());
+    }
+    let results: Vec<_> = chosen(args)?
+        .into_iter()
+        .map(|stage| time(stage, args))
+        .collect();
+    summarise(&results)
+}
+
+fn chosen(args: &TestArgs) -> Result<Vec<&'static Stage>> {
+    for name in &args.only {
+        if !STAGES.iter().any(|stage| stage.name == name) {
+            bail!("there is no stage `{name}`; `cargo xtask test --list` names them");
+        }
+    }
+    let wanted = |stage: &&Stage| args.only.is_empty() || args.only.iter().any(|n| n == stage.name);
+    Ok(STAGES.iter().filter(wanted).collect())
+}
+
+struct Outcome {
+    name: &'static str,
+    took: Duration,
+    result: Result<()>,
+}
+
+fn time(stage: &Stage, args: &TestArgs) -> Outcome {
+    println!("\n=== {}: {}", stage.name, stage.about);
+    let start = Instant::now();
+    let result = (stage.check)(args);
+    let took = start.elapsed();
+    if let Err(error) = &result {
+        println!("--- {} failed: {error:#}", stage.name);
+    }
+    println!("=== {}: {:.1} s", stage.name, took.as_secs_f64());
+    Outcome {
+        name: stage.name,
+        took,
+        result,
+    }
+}
+
+fn summarise(results: &[Outcome]) -> Result<()> {
+    println!("\n=== summary");
+    for outcome in results {
+        let verdict = if outcome.result.is_ok() {
+            "passed"
+        } else {
+            "FAILED"
+        };
+        println!(
+            "{:12} {verdict:8} {:8.1} s",
+            outcome.name,
+            outcome.took.as_secs_f64()
+        );
+    }
+    let failed = results
+        .iter()
+        .filter(|outcome| outcome.result.is_err())
+        .count();
+    println!("{} passed, {failed} failed", results.len() - failed);
+    if failed > 0 {
+        bail!("{failed} of {} stages failed", results.len());
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    run::show(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn docs() -> Result<()> {
+    run::show(
+        cargo()
+            .args(["doc", "--no-deps", "--workspace"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// Advisories are not checked here: their database is a git repository, not a package, and this
+/// gate has to pass on machines that reach package registries only.
+fn deny() -> Result<()> {
+    let deny = tools::cargo_deny()?;
+    run::show(Command::new(deny).current_dir(root()).args([
+        "--workspace",
+        "--all-features",
+        "--locked",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
+}
+
+/// One test binary after the other, each alone: they count processes, disk and time.
+fn suites(args: &TestArgs) -> Result<()> {
+    let folder = root().join("engine/tests");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.file_stem().context("a test file without a name")?;
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    let mut failed = Vec::new();
+    for name in names
+        .iter()
+        .filter(|name| SLOW_SUITES.contains(&name.as_str()))
+    {
+        let mut command = cargo();
+        command.args([
+            "test",
+            "--release",
+            "-p",
+            "strongroom-engine",
+            "--features",
+            "testing",
+        ]);
+        command.args(["--test", name]);
+        if args.long {
+            command.env("STRONGROOM_LONG", "1");
+        }
+        if let Err(error) = run::show(&mut command) {
+            println!("--- {error:#}");
+            failed.push(name.as_str());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// Test files of the engine that only make sense optimised and at length. `unit` runs them too,
+/// unoptimised: there they choose small counts.
+const SLOW_SUITES: &[&str] = &["crash", "model", "soak", "faults"];

@@ -1,0 +1,220 @@
+//! The real clients and servers the tests need: installed once, at exact versions, from package
+//! registries by their ordinary clients, into a cache that outlives the checkout.
+//!
+//! A version is part of its folder's name, so another one is another install. What cannot be had
+//! is an error of the stage that asked for it, never a test left out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run;
+
+/// A program of the Go module proxy.
+pub struct GoTool {
+    program: &'static str,
+    module: &'static str,
+    version: &'static str,
+}
+
+/// Pushes and pulls any artifact.
+pub const ORAS: GoTool = GoTool {
+    program: "oras",
+    module: "oras.land/oras/cmd/oras",
+    version: "v1.3.6",
+};
+/// Charts.
+pub const HELM: GoTool = GoTool {
+    program: "helm",
+    module: "helm.sh/helm/v3/cmd/helm",
+    version: "v3.22.0",
+};
+/// Signatures and attestations.
+pub const COSIGN: GoTool = GoTool {
+    program: "cosign",
+    module: "github.com/sigstore/cosign/v2/cmd/cosign",
+    version: "v2.6.5",
+};
+/// The official suite of the distribution spec.
+pub const CONFORMANCE: GoTool = GoTool {
+    program: "conformance",
+    module: "github.com/opencontainers/distribution-spec/conformance",
+    version: "v0.0.0-20260831232431-97274622c111",
+};
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// Programs of Debian's packages, and the packages that bring them.
+const DOCKER: &[(&str, &str)] = &[
+    ("dockerd", "docker.io"),
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+];
+
+impl GoTool {
+    /// Where it is; installs it first where it is not yet.
+    pub fn find(&self) -> Result<PathBuf> {
+        let name = format!("{}-{}", self.program, self.version);
+        install_once(&name, self.program, |folder| {
+            run::show(
+                Command::new("go")
+                    .args(["install", "-trimpath", "-ldflags=-s -w"])
+                    .arg(format!("{}@{}", self.module, self.version))
+                    .env("GOBIN", folder)
+                    // Two compilers at once are enough for two cores, and Go's linker is large.
+                    .env("GOFLAGS", "-p=2"),
+            )
+        })
+    }
+}
+
+/// The checker of licences and sources of dependencies.
+pub fn cargo_deny() -> Result<PathBuf> {
+    install_once(
+        &format!("cargo-deny-{CARGO_DENY}"),
+        "bin/cargo-deny",
+        |folder| {
+            let built = cache()?.join("build");
+            run::show(
+                // Unoptimised: it runs for a second, and would compile for minutes longer.
+                Command::new("cargo")
+                    .args(["install", "--quiet", "--locked", "--debug", "cargo-deny"])
+                    .args(["--version", CARGO_DENY, "--root"])
+                    .arg(folder)
+                    .env("CARGO_TARGET_DIR", &built),
+            )?;
+            std::fs::remove_dir_all(built).context("removing what cargo-deny was built from")
+        },
+    )
+}
+
+/// A docker engine: the daemon and the client of the same package.
+pub struct Docker {
+    /// `dockerd`
+    pub daemon: PathBuf,
+    /// `docker`
+    pub client: PathBuf,
+}
+
+/// Where docker is; installs Debian's packages first where it is not yet.
+pub fn docker() -> Result<Docker> {
+    let missing: Vec<_> = DOCKER
+        .iter()
+        .filter(|(program, _)| on_path(program).is_none())
+        .collect();
+    if !missing.is_empty() {
+        apt_install(
+            &missing
+                .iter()
+                .map(|(_, package)| *package)
+                .collect::<Vec<_>>(),
+        )?;
+    }
+    let daemon = on_path("dockerd").context("docker.io is installed, but there is no dockerd")?;
+    // Its own client, where another one stands before it on the path.
+    let beside = PathBuf::from("/usr/bin/docker");
+    let client = if beside.exists() {
+        Some(beside)
+    } else {
+        on_path("docker")
+    };
+    Ok(Docker {
+        daemon,
+        client: client.context("there is no docker client")?,
+    })
+}
+
+/// A shell in one static file, to make an image that runs.
+pub fn busybox() -> Result<PathBuf> {
+    let path = PathBuf::from("/bin/busybox");
+    if !path.exists() {
+        apt_install(&["busybox-static"])?;
+    }
+    Ok(path)
+}
+
+/// Installs everything and prints where it is.
+pub fn print_all() -> Result<()> {
+    for tool in [&ORAS, &HELM, &COSIGN, &CONFORMANCE] {
+        println!(
+            "{:12} {:38} {}",
+            tool.program,
+            tool.version,
+            tool.find()?.display()
+        );
+    }
+    println!(
+        "{:12} {CARGO_DENY:38} {}",
+        "cargo-deny",
+        cargo_deny()?.display()
+    );
+    let docker = docker()?;
+    for path in [&docker.daemon, &docker.client, &busybox()?] {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        println!("{name:12} {:38} {}", "of Debian", path.display());
+    }
+    Ok(())
+}
+
+/// `install` fills a fresh folder; only a complete one gets the name that is looked for.
+fn install_once(
+    name: &str,
+    program: &str,
+    install: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let folder = cache()?.join(name);
+    let path = folder.join(program);
+    if path.exists() {
+        return Ok(path);
+    }
+    let start = Instant::now();
+    let fresh = cache()?.join(format!("{name}.{}", std::process::id()));
+    std::fs::create_dir_all(&fresh)?;
+    install(&fresh).with_context(|| format!("installing {name}"))?;
+    if !fresh.join(program).exists() {
+        bail!("installing {name} brought no `{program}`");
+    }
+    if let Err(error) = std::fs::rename(&fresh, &folder) {
+        // Somebody else's install came first; theirs is as good.
+        std::fs::remove_dir_all(&fresh)?;
+        if !path.exists() {
+            return Err(error).with_context(|| format!("moving {name} to its place"));
+        }
+    }
+    println!("installed {name} in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(path)
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+        command
+    };
+    run::show(apt().arg("update"))?;
+    run::show(
+        apt()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(packages),
+    )
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    // Daemons live in sbin, which is not on everybody's path.
+    std::env::split_paths(&folders)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+fn cache() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME is set: nowhere to keep tools")?;
+    Ok(base.join("strongroom-tools"))
+}
