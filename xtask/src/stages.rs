@@ -173,6 +173,7 @@ fn deny() -> Result<()> {
         "--all-features",
         "--locked",
         "check",
+        "--hide-inclusion-graph",
         "bans",
         "licenses",
         "sources",
