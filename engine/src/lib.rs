@@ -2,6 +2,7 @@
 
 pub mod content;
 pub mod digest;
+pub mod disk;
 pub mod meta;
 pub mod name;
 pub mod seam;

@@ -19,18 +19,12 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     /// The moment `after` later; the far end of time where that overflows.
     pub fn plus(self, after: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// The moment `before` earlier; the start of time where that underflows.
     pub fn minus(self, before: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(before.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_sub(u64::try_from(before.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// How long from `earlier` to here; zero where `earlier` is later.
@@ -62,10 +56,7 @@ pub struct Seams {
 
 impl Default for Seams {
     fn default() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        }
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
     }
 }
 
@@ -150,9 +141,7 @@ impl SeededEntropy {
     /// The same bytes in the same order for the same `seed`.
     pub fn new(seed: u64) -> Self {
         use rand::SeedableRng;
-        Self(std::sync::Mutex::new(rand::rngs::StdRng::seed_from_u64(
-            seed,
-        )))
+        Self(std::sync::Mutex::new(rand::rngs::StdRng::seed_from_u64(seed)))
     }
 }
 
@@ -160,9 +149,6 @@ impl SeededEntropy {
 impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) {
         use rand::Rng;
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .fill_bytes(buffer);
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill_bytes(buffer);
     }
 }

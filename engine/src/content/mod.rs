@@ -12,6 +12,8 @@
 //! said by the metadata alone, which names an object only after it is durable. Every
 //! implementation passes [`suite`] (feature `testing`).
 
+pub mod fs;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -131,6 +133,12 @@ pub enum StoreError {
         reason: String,
         /// Whether trying again may help.
         temporary: bool,
+    },
+    /// The objects could not be listed.
+    #[error("the blob store could not list its objects: {reason}")]
+    Unlisted {
+        /// What the system said, and where.
+        reason: String,
     },
 }
 

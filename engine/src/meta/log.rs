@@ -68,10 +68,7 @@ pub fn entry_sequence(log: &[u8], key: &[u8]) -> Option<u64> {
 
 /// The error for a last row of `log` that is no entry.
 pub(super) fn damaged(log: &[u8]) -> MetaError {
-    MetaError::Corrupted(format!(
-        "the last entry of the log {}",
-        const_hex::encode(log)
-    ))
+    MetaError::Corrupted(format!("the last entry of the log {}", const_hex::encode(log)))
 }
 
 /// Where a log goes on.
@@ -86,20 +83,14 @@ pub struct Head {
 impl Head {
     /// The head of a `log` without entries.
     pub fn empty(log: &[u8]) -> Self {
-        Self {
-            next: 0,
-            hash: genesis(log),
-        }
+        Self { next: 0, hash: genesis(log) }
     }
 
     /// The head behind the row (`key`, `value`); `None` where that is no entry of `log`.
     pub fn after(log: &[u8], key: &[u8], value: &[u8]) -> Option<Self> {
         let sequence = entry_sequence(log, key)?;
         let hash = *value.first_chunk::<HASH_BYTES>()?;
-        Some(Self {
-            next: sequence.checked_add(1)?,
-            hash,
-        })
+        Some(Self { next: sequence.checked_add(1)?, hash })
     }
 
     /// Takes `entry` into the chain: its sequence and its row's value.
@@ -130,10 +121,7 @@ mod tests {
         assert_eq!(sequence, 0);
         assert_eq!(decode(&value), Some((wanted, Bytes::from_static(b"entry"))));
         assert_eq!(link(&genesis(b"log"), 0, b"entry"), wanted);
-        assert_eq!(
-            Head::after(b"log", &entry_key(b"log", 0), &value),
-            Some(head)
-        );
+        assert_eq!(Head::after(b"log", &entry_key(b"log", 0), &value), Some(head));
     }
 
     #[test]
@@ -150,9 +138,6 @@ mod tests {
         assert_eq!(entry_sequence(b"log", &entry_key(b"log", 7)), Some(7));
         assert_eq!(entry_sequence(b"log", b"log1234567"), None);
         assert_eq!(entry_sequence(b"other", &entry_key(b"log", 7)), None);
-        assert_eq!(
-            Head::after(b"log", &entry_key(b"log", u64::MAX), &[0; 32]),
-            None
-        );
+        assert_eq!(Head::after(b"log", &entry_key(b"log", u64::MAX), &[0; 32]), None);
     }
 }

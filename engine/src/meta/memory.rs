@@ -38,10 +38,7 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store whose time is that of `seams`.
     pub fn new(seams: &Seams) -> Self {
-        Self {
-            state: RwLock::default(),
-            clock: seams.clock.clone(),
-        }
+        Self { state: RwLock::default(), clock: seams.clock.clone() }
     }
 
     /// Nothing in here stops half way, so a panic elsewhere leaves the rows whole.
@@ -72,10 +69,7 @@ fn scan(rows: &Rows, range: Range<Key>, limit: usize) -> Vec<Row> {
         return Vec::new();
     }
     let limit = limit.min(MAX_SCAN_ROWS);
-    rows.range(range)
-        .take(limit)
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    rows.range(range).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 #[async_trait]
@@ -93,10 +87,7 @@ impl MetaRead for MemoryStore {
 impl MetaStore for MemoryStore {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, MetaError> {
         let state = self.read();
-        Ok(keys
-            .iter()
-            .map(|key| state.rows.get(key).cloned())
-            .collect())
+        Ok(keys.iter().map(|key| state.rows.get(key).cloned()).collect())
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, MetaError> {
@@ -114,9 +105,7 @@ impl MetaStore for MemoryStore {
                 None => rows.remove(&key),
             };
         }
-        let committed = Committed {
-            sequences: plan.sequences,
-        };
+        let committed = Committed { sequences: plan.sequences };
         state.recent.insert(id, &committed);
         Ok(committed)
     }
@@ -160,22 +149,12 @@ mod tests {
     async fn a_commit_that_is_sent_again_happens_once() {
         let store = MemoryStore::default();
         let mut commit = Commit::new(CommitId([1; 16]));
-        commit.append.push(Append {
-            log: b"l".to_vec(),
-            entry: Bytes::from_static(b"e"),
-        });
+        commit.append.push(Append { log: b"l".to_vec(), entry: Bytes::from_static(b"e") });
 
         let first = store.commit(commit.clone()).await.unwrap();
         let second = store.commit(commit).await.unwrap();
 
         assert_eq!(first, second);
-        assert_eq!(
-            store
-                .scan(b"l".to_vec()..b"m".to_vec(), 10)
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(store.scan(b"l".to_vec()..b"m".to_vec(), 10).await.unwrap().len(), 1);
     }
 }

@@ -125,10 +125,7 @@ pub struct Committed {
 #[non_exhaustive]
 pub enum MetaError {
     /// A requirement did not hold; nothing changed. Read again and decide anew.
-    #[error(
-        "the commit's requirement on key {} does not hold",
-        const_hex::encode(key)
-    )]
+    #[error("the commit's requirement on key {} does not hold", const_hex::encode(key))]
     Conflict {
         /// The first key whose requirement failed.
         key: Key,

@@ -78,14 +78,7 @@ pub(super) fn measure(commit: &Commit) -> Result<usize, MetaError> {
 
 /// Decides `commit` against `view`.
 pub(super) fn plan(commit: Commit, view: &mut impl View) -> Result<Plan, MetaError> {
-    let Commit {
-        id: _,
-        require,
-        put,
-        delete,
-        add,
-        append,
-    } = commit;
+    let Commit { id: _, require, put, delete, add, append } = commit;
     for require in require {
         let (key, holds) = match require {
             Require::Absent(key) => {
@@ -106,12 +99,9 @@ pub(super) fn plan(commit: Commit, view: &mut impl View) -> Result<Plan, MetaErr
         }
     }
     let mut plan = Plan::default();
-    plan.writes
-        .reserve(delete.len() + put.len() + add.len() + append.len());
-    plan.writes
-        .extend(delete.into_iter().map(|key| (key, None)));
-    plan.writes
-        .extend(put.into_iter().map(|(key, value)| (key, Some(value))));
+    plan.writes.reserve(delete.len() + put.len() + add.len() + append.len());
+    plan.writes.extend(delete.into_iter().map(|key| (key, None)));
+    plan.writes.extend(put.into_iter().map(|(key, value)| (key, Some(value))));
     for add in add {
         plan.count(add, view)?;
     }
@@ -134,16 +124,10 @@ impl Plan {
         let most = max.unwrap_or(i64::MAX);
         match value.checked_add(delta) {
             Some(sum) if delta <= 0 || sum <= most => {
-                self.writes
-                    .push((key, Some(Bytes::copy_from_slice(&sum.to_be_bytes()))));
+                self.writes.push((key, Some(Bytes::copy_from_slice(&sum.to_be_bytes()))));
                 Ok(())
             }
-            _ => Err(MetaError::Bound {
-                key,
-                value,
-                delta,
-                max: most,
-            }),
+            _ => Err(MetaError::Bound { key, value, delta, max: most }),
         }
     }
 
@@ -155,8 +139,7 @@ impl Plan {
             None => view.head(&log)?,
         };
         let (sequence, value) = head.push(&entry);
-        self.writes
-            .push((log::entry_key(&log, sequence), Some(value)));
+        self.writes.push((log::entry_key(&log, sequence), Some(value)));
         self.sequences.push(sequence);
         match staged.and_then(|at| self.heads.get_mut(at)) {
             Some((_, moved)) => *moved = head,

@@ -18,11 +18,7 @@ pub(super) struct Recent {
 impl Recent {
     /// Remembers that a commit happened; the oldest is forgotten for it where the window is full.
     pub(super) fn insert(&mut self, id: CommitId, committed: &Committed) {
-        if self
-            .sequences
-            .insert(id, committed.sequences.clone().into())
-            .is_some()
-        {
+        if self.sequences.insert(id, committed.sequences.clone().into()).is_some() {
             return;
         }
         self.order.push_back(id);
@@ -36,9 +32,7 @@ impl Recent {
 
     /// What the commit told, where it is remembered.
     pub(super) fn get(&self, id: CommitId) -> Option<Committed> {
-        self.sequences.get(&id).map(|sequences| Committed {
-            sequences: sequences.to_vec(),
-        })
+        self.sequences.get(&id).map(|sequences| Committed { sequences: sequences.to_vec() })
     }
 
     /// Whether the commit happened; `None` where it may have been forgotten.

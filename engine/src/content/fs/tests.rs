@@ -1,0 +1,94 @@
+//! What only a file system does; the rest is in [`crate::content::suite`].
+
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+
+use super::*;
+use crate::disk::RealDisk;
+
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::new(text).unwrap()
+}
+
+fn open(root: &Path) -> FsStore {
+    FsStore::open(Arc::new(RealDisk), root, Durability::Full).unwrap()
+}
+
+#[tokio::test]
+async fn a_push_is_resumed_finished_and_handed_out_as_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("not/there/yet"));
+    let (unfinished, finished) = (key("0a/in-flight/01"), key("0a/sha256/ab/abcd.01"));
+
+    let state = store.start(&unfinished).await.unwrap();
+    let mut writer = store.resume(&unfinished, &state).await.unwrap();
+    writer.write(vec![Bytes::from_static(b"hello, "), Bytes::new()]).await.unwrap();
+    let state = writer.checkpoint().await.unwrap();
+    writer.write(vec![Bytes::from_static(b"lost")]).await.unwrap();
+    let mut next = store.resume(&unfinished, &state).await.unwrap();
+    assert!(writer.write(vec![Bytes::from_static(b"late")]).await.is_err());
+    next.write(vec![Bytes::from_static(b"world")]).await.unwrap();
+    let state = next.checkpoint().await.unwrap();
+    assert_eq!(store.finish(&unfinished, &state, &finished).await.unwrap(), finished);
+
+    let read = store.read(&finished, 7..12).await.unwrap();
+    store.delete(&finished).await.unwrap();
+    let ObjectRead::File { file, offset: 7, length: 5 } = read else { panic!("{read:?}") };
+    let mut bytes = [0; 5];
+    file.read_exact_at(&mut bytes, 7).unwrap();
+    assert_eq!(&bytes, b"world");
+    assert!(store.list("", None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_killed_put_left_is_gone_after_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).put(&key("a/b"), Bytes::from_static(b"kept")).await.unwrap();
+    std::fs::write(dir.path().join("incoming/7"), b"half").unwrap();
+
+    let store = open(dir.path());
+
+    assert_eq!(std::fs::read_dir(dir.path().join("incoming")).unwrap().count(), 0);
+    let ObjectRead::File { mut file, .. } = store.read(&key("a/b"), 0..4).await.unwrap() else {
+        panic!("a real disk hands out files");
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"kept");
+}
+
+#[tokio::test]
+async fn a_dropped_write_ends_before_the_next_writer_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let unfinished = key("in-flight/01");
+    let state = store.start(&unfinished).await.unwrap();
+    let mut writer = store.resume(&unfinished, &state).await.unwrap();
+    let batch = vec![Bytes::from(vec![7; 4 << 20]); 4];
+
+    // Polled once, so that the write is in the blocking pool, and then dropped.
+    let mut write = writer.write(batch);
+    assert!(futures::poll!(&mut write).is_pending());
+    drop(write);
+    let mut next = store.resume(&unfinished, &state).await.unwrap();
+    next.write(vec![Bytes::from_static(b"new")]).await.unwrap();
+    let state = next.checkpoint().await.unwrap();
+
+    assert_eq!(state.offset, 3);
+    assert_eq!(std::fs::read(dir.path().join("objects/in-flight/01")).unwrap(), b"new");
+    assert!(writer.checkpoint().await.is_err(), "a writer whose call was dropped is spent");
+}
+
+#[tokio::test]
+async fn files_that_are_no_objects_are_not_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.put(&key("a/b"), Bytes::new()).await.unwrap();
+    std::fs::create_dir(dir.path().join("objects/Lost+Found")).unwrap();
+    std::fs::write(dir.path().join("objects/Lost+Found/x"), b"").unwrap();
+    std::fs::write(dir.path().join("objects/a/READ ME"), b"").unwrap();
+
+    let listed = store.list("", None, 10).await.unwrap();
+
+    assert_eq!(listed, [ObjectEntry { key: key("a/b"), size: 0 }]);
+}
