@@ -3,6 +3,7 @@
 pub mod content;
 pub mod digest;
 pub mod disk;
+pub mod manifest;
 pub mod meta;
 pub mod name;
 pub mod seam;
