@@ -143,18 +143,10 @@ impl MetaRead for Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::Append;
+    use crate::meta::suite;
 
-    #[tokio::test]
-    async fn a_commit_that_is_sent_again_happens_once() {
-        let store = MemoryStore::default();
-        let mut commit = Commit::new(CommitId([1; 16]));
-        commit.append.push(Append { log: b"l".to_vec(), entry: Bytes::from_static(b"e") });
-
-        let first = store.commit(commit.clone()).await.unwrap();
-        let second = store.commit(commit).await.unwrap();
-
-        assert_eq!(first, second);
-        assert_eq!(store.scan(b"l".to_vec()..b"m".to_vec(), 10).await.unwrap().len(), 1);
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn memory_keeps_the_promises() {
+        suite::run(async || Arc::new(MemoryStore::default())).await;
     }
 }

@@ -17,6 +17,9 @@ pub mod log;
 mod memory;
 mod plan;
 mod recent;
+mod redb;
+#[cfg(any(test, feature = "testing"))]
+pub mod suite;
 
 use std::fmt;
 use std::ops::Range;
@@ -25,6 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::memory::MemoryStore;
+pub use self::redb::{RedbOptions, RedbStore};
 use crate::seam::Timestamp;
 
 /// A key: ordered by its bytes. At most [`MAX_KEY_BYTES`].
