@@ -17,15 +17,7 @@ pub struct BenchArgs {
 pub fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(workspace::target()?.join("bench"))?;
     let mut command = cargo();
-    command.args([
-        "run",
-        "--release",
-        "-p",
-        "strongroom-benches",
-        "--bin",
-        "bench",
-        "--",
-    ]);
+    command.args(["run", "--release", "-p", "strongroom-benches", "--bin", "bench", "--"]);
     command.args(&args.group);
     run::show(&mut command)
 }

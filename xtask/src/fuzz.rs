@@ -39,10 +39,7 @@ pub fn check(long: bool) -> Result<()> {
         }
     }
     if !failed.is_empty() {
-        bail!(
-            "failed: {}; the inputs are in fuzz/artifacts",
-            failed.join(", ")
-        );
+        bail!("failed: {}; the inputs are in fuzz/artifacts", failed.join(", "));
     }
     Ok(())
 }
@@ -66,28 +63,14 @@ fn build(folder: &Path) -> Result<PathBuf> {
 fn targets(folder: &Path) -> Result<Vec<String>> {
     let text = run::output(
         cargo()
-            .args([
-                "metadata",
-                "--no-deps",
-                "--format-version",
-                "1",
-                "--manifest-path",
-            ])
+            .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
             .arg(folder.join("Cargo.toml")),
     )?;
     let metadata: Value = serde_json::from_str(&text).context("reading cargo metadata")?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo metadata names no packages")?;
-    let all = packages
-        .iter()
-        .filter_map(|package| package["targets"].as_array())
-        .flatten();
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    let all = packages.iter().filter_map(|package| package["targets"].as_array()).flatten();
     let bins = all.filter(|target| target["kind"][0] == "bin");
-    Ok(bins
-        .filter_map(|target| target["name"].as_str())
-        .map(str::to_owned)
-        .collect())
+    Ok(bins.filter_map(|target| target["name"].as_str()).map(str::to_owned).collect())
 }
 
 fn fuzz(folder: &Path, built: &Path, target: &str, long: bool) -> Result<()> {
@@ -103,17 +86,9 @@ fn fuzz(folder: &Path, built: &Path, target: &str, long: bool) -> Result<()> {
         command.arg(corpus);
     }
     command
-        .arg(format!(
-            "-max_total_time={}",
-            if long { SECONDS_LONG } else { SECONDS }
-        ))
+        .arg(format!("-max_total_time={}", if long { SECONDS_LONG } else { SECONDS }))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .args([
-            "-rss_limit_mb=2048",
-            "-timeout=10",
-            "-print_final_stats=0",
-            "-verbosity=0",
-        ]);
+        .args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=0", "-verbosity=0"]);
     run::show(&mut command)
 }
 

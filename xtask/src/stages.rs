@@ -31,11 +31,7 @@ struct Stage {
 
 /// In the order they run: what answers fastest comes first.
 const STAGES: &[Stage] = &[
-    Stage {
-        name: "style",
-        about: "house rules no compiler knows",
-        check: |_| style::check(),
-    },
+    Stage { name: "style", about: "house rules no compiler knows", check: |_| style::check() },
     Stage {
         name: "fmt",
         about: "formatting",
@@ -46,16 +42,8 @@ const STAGES: &[Stage] = &[
         about: "licences, banned crates and sources of dependencies",
         check: |_| deny(),
     },
-    Stage {
-        name: "clippy",
-        about: "lints, warnings are errors",
-        check: |_| clippy(),
-    },
-    Stage {
-        name: "docs",
-        about: "rustdoc, warnings are errors",
-        check: |_| docs(),
-    },
+    Stage { name: "clippy", about: "lints, warnings are errors", check: |_| clippy() },
+    Stage { name: "docs", about: "rustdoc, warnings are errors", check: |_| docs() },
     Stage {
         name: "unit",
         about: "all tests of the workspace",
@@ -81,10 +69,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
         }
         return Ok(());
     }
-    let results: Vec<_> = chosen(args)?
-        .into_iter()
-        .map(|stage| time(stage, args))
-        .collect();
+    let results: Vec<_> = chosen(args)?.into_iter().map(|stage| time(stage, args)).collect();
     summarise(&results)
 }
 
@@ -113,31 +98,16 @@ fn time(stage: &Stage, args: &TestArgs) -> Outcome {
         println!("--- {} failed: {error:#}", stage.name);
     }
     println!("=== {}: {:.1} s", stage.name, took.as_secs_f64());
-    Outcome {
-        name: stage.name,
-        took,
-        result,
-    }
+    Outcome { name: stage.name, took, result }
 }
 
 fn summarise(results: &[Outcome]) -> Result<()> {
     println!("\n=== summary");
     for outcome in results {
-        let verdict = if outcome.result.is_ok() {
-            "passed"
-        } else {
-            "FAILED"
-        };
-        println!(
-            "{:12} {verdict:8} {:8.1} s",
-            outcome.name,
-            outcome.took.as_secs_f64()
-        );
+        let verdict = if outcome.result.is_ok() { "passed" } else { "FAILED" };
+        println!("{:12} {verdict:8} {:8.1} s", outcome.name, outcome.took.as_secs_f64());
     }
-    let failed = results
-        .iter()
-        .filter(|outcome| outcome.result.is_err())
-        .count();
+    let failed = results.iter().filter(|outcome| outcome.result.is_err()).count();
     println!("{} passed, {failed} failed", results.len() - failed);
     if failed > 0 {
         bail!("{failed} of {} stages failed", results.len());
@@ -146,20 +116,13 @@ fn summarise(results: &[Outcome]) -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    run::show(cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    run::show(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
 fn docs() -> Result<()> {
     run::show(
         cargo()
-            .args(["doc", "--no-deps", "--workspace"])
+            .args(["doc", "--no-deps", "--workspace", "--all-features"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
 }
@@ -193,19 +156,9 @@ fn suites(args: &TestArgs) -> Result<()> {
     }
     names.sort();
     let mut failed = Vec::new();
-    for name in names
-        .iter()
-        .filter(|name| SLOW_SUITES.contains(&name.as_str()))
-    {
+    for name in names.iter().filter(|name| SLOW_SUITES.contains(&name.as_str())) {
         let mut command = cargo();
-        command.args([
-            "test",
-            "--release",
-            "-p",
-            "strongroom-engine",
-            "--features",
-            "testing",
-        ]);
+        command.args(["test", "--release", "-p", "strongroom-engine", "--features", "testing"]);
         command.args(["--test", name]);
         if args.long {
             command.env("STRONGROOM_LONG", "1");

@@ -52,18 +52,11 @@ fn breaches_in(file: &Path, text: &str, breaches: &mut Vec<String>) {
     let rust = file.extension().is_some_and(|extension| extension == "rs");
     let lines = text.lines().count();
     if rust && lines > LINES {
-        breaches.push(format!(
-            "{}: {lines} lines, at most {LINES}",
-            file.display()
-        ));
+        breaches.push(format!("{}: {lines} lines, at most {LINES}", file.display()));
     }
     for (number, line) in text.lines().enumerate() {
         let unfinished = UNFINISHED.iter().filter(|_| rust);
-        for found in TRACES
-            .iter()
-            .chain(unfinished)
-            .filter(|trace| line.contains(**trace))
-        {
+        for found in TRACES.iter().chain(unfinished).filter(|trace| line.contains(**trace)) {
             breaches.push(format!("{}:{}: has `{found}`", file.display(), number + 1));
         }
     }
@@ -90,10 +83,7 @@ mod tests {
     #[test]
     fn a_trace_of_the_machine_is_named_with_its_line() {
         let text = format!("fine\ncd {}src\n", TRACES[0]);
-        assert_eq!(
-            breaches("a.md", &text),
-            [format!("a.md:2: has `{}`", TRACES[0])]
-        );
+        assert_eq!(breaches("a.md", &text), [format!("a.md:2: has `{}`", TRACES[0])]);
     }
 
     #[test]

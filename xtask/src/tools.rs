@@ -20,17 +20,11 @@ pub struct GoTool {
 }
 
 /// Pushes and pulls any artifact.
-pub const ORAS: GoTool = GoTool {
-    program: "oras",
-    module: "oras.land/oras/cmd/oras",
-    version: "v1.3.6",
-};
+pub const ORAS: GoTool =
+    GoTool { program: "oras", module: "oras.land/oras/cmd/oras", version: "v1.3.6" };
 /// Charts.
-pub const HELM: GoTool = GoTool {
-    program: "helm",
-    module: "helm.sh/helm/v3/cmd/helm",
-    version: "v3.22.0",
-};
+pub const HELM: GoTool =
+    GoTool { program: "helm", module: "helm.sh/helm/v3/cmd/helm", version: "v3.22.0" };
 /// Signatures and attestations.
 pub const COSIGN: GoTool = GoTool {
     program: "cosign",
@@ -47,11 +41,8 @@ pub const CONFORMANCE: GoTool = GoTool {
 const CARGO_DENY: &str = "0.20.2";
 
 /// Programs of Debian's packages, and the packages that bring them.
-const DOCKER: &[(&str, &str)] = &[
-    ("dockerd", "docker.io"),
-    ("containerd", "containerd"),
-    ("runc", "runc"),
-];
+const DOCKER: &[(&str, &str)] =
+    &[("dockerd", "docker.io"), ("containerd", "containerd"), ("runc", "runc")];
 
 impl GoTool {
     /// Where it is; installs it first where it is not yet.
@@ -72,22 +63,18 @@ impl GoTool {
 
 /// The checker of licences and sources of dependencies.
 pub fn cargo_deny() -> Result<PathBuf> {
-    install_once(
-        &format!("cargo-deny-{CARGO_DENY}"),
-        "bin/cargo-deny",
-        |folder| {
-            let built = cache()?.join("build");
-            run::show(
-                // Unoptimised: it runs for a second, and would compile for minutes longer.
-                Command::new("cargo")
-                    .args(["install", "--quiet", "--locked", "--debug", "cargo-deny"])
-                    .args(["--version", CARGO_DENY, "--root"])
-                    .arg(folder)
-                    .env("CARGO_TARGET_DIR", &built),
-            )?;
-            std::fs::remove_dir_all(built).context("removing what cargo-deny was built from")
-        },
-    )
+    install_once(&format!("cargo-deny-{CARGO_DENY}"), "bin/cargo-deny", |folder| {
+        let built = cache()?.join("build");
+        run::show(
+            // Unoptimised: it runs for a second, and would compile for minutes longer.
+            Command::new("cargo")
+                .args(["install", "--quiet", "--locked", "--debug", "cargo-deny"])
+                .args(["--version", CARGO_DENY, "--root"])
+                .arg(folder)
+                .env("CARGO_TARGET_DIR", &built),
+        )?;
+        std::fs::remove_dir_all(built).context("removing what cargo-deny was built from")
+    })
 }
 
 /// A docker engine: the daemon and the client of the same package.
@@ -100,30 +87,15 @@ pub struct Docker {
 
 /// Where docker is; installs Debian's packages first where it is not yet.
 pub fn docker() -> Result<Docker> {
-    let missing: Vec<_> = DOCKER
-        .iter()
-        .filter(|(program, _)| on_path(program).is_none())
-        .collect();
+    let missing: Vec<_> = DOCKER.iter().filter(|(program, _)| on_path(program).is_none()).collect();
     if !missing.is_empty() {
-        apt_install(
-            &missing
-                .iter()
-                .map(|(_, package)| *package)
-                .collect::<Vec<_>>(),
-        )?;
+        apt_install(&missing.iter().map(|(_, package)| *package).collect::<Vec<_>>())?;
     }
     let daemon = on_path("dockerd").context("docker.io is installed, but there is no dockerd")?;
     // Its own client, where another one stands before it on the path.
     let beside = PathBuf::from("/usr/bin/docker");
-    let client = if beside.exists() {
-        Some(beside)
-    } else {
-        on_path("docker")
-    };
-    Ok(Docker {
-        daemon,
-        client: client.context("there is no docker client")?,
-    })
+    let client = if beside.exists() { Some(beside) } else { on_path("docker") };
+    Ok(Docker { daemon, client: client.context("there is no docker client")? })
 }
 
 /// A shell in one static file, to make an image that runs.
@@ -138,18 +110,9 @@ pub fn busybox() -> Result<PathBuf> {
 /// Installs everything and prints where it is.
 pub fn print_all() -> Result<()> {
     for tool in [&ORAS, &HELM, &COSIGN, &CONFORMANCE] {
-        println!(
-            "{:12} {:38} {}",
-            tool.program,
-            tool.version,
-            tool.find()?.display()
-        );
+        println!("{:12} {:38} {}", tool.program, tool.version, tool.find()?.display());
     }
-    println!(
-        "{:12} {CARGO_DENY:38} {}",
-        "cargo-deny",
-        cargo_deny()?.display()
-    );
+    println!("{:12} {CARGO_DENY:38} {}", "cargo-deny", cargo_deny()?.display());
     let docker = docker()?;
     for path in [&docker.daemon, &docker.client, &busybox()?] {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -194,11 +157,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
         command
     };
     run::show(apt().arg("update"))?;
-    run::show(
-        apt()
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(packages),
-    )
+    run::show(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -13,32 +13,20 @@ use crate::run;
 pub fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest
-        .parent()
-        .map_or_else(|| manifest.clone(), Path::to_path_buf)
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
 /// The build folder, wherever `CARGO_TARGET_DIR` or a configuration put it.
 pub fn target() -> Result<PathBuf> {
     let metadata = metadata()?;
-    let folder = metadata["target_directory"]
-        .as_str()
-        .context("cargo metadata names no target")?;
+    let folder = metadata["target_directory"].as_str().context("cargo metadata names no target")?;
     Ok(PathBuf::from(folder))
 }
 
 /// The files git tracks, relative to the top.
 pub fn tracked_files() -> Result<Vec<PathBuf>> {
-    let listing = run::output(
-        Command::new("git")
-            .args(["ls-files", "-z"])
-            .current_dir(root()),
-    )?;
-    Ok(listing
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(PathBuf::from)
-        .collect())
+    let listing = run::output(Command::new("git").args(["ls-files", "-z"]).current_dir(root()))?;
+    Ok(listing.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
 }
 
 /// A cargo command at the top of the repository, with the cargo that runs us.
