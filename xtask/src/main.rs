@@ -5,7 +5,11 @@
 //! version (see [`tools`]); what cannot be had fails its stage, it is never skipped.
 
 mod bench;
+mod clients;
+mod conformance;
 mod fuzz;
+mod http;
+mod registry;
 mod run;
 mod stages;
 mod style;
@@ -29,6 +33,10 @@ enum Command {
     Test(stages::TestArgs),
     /// Run the benches of a group, or of all groups; figures also land in target/bench/GROUP.jsonl
     Bench(bench::BenchArgs),
+    /// Run real clients against the server, end to end
+    Clients(clients::ClientsArgs),
+    /// Run the conformance suite of the distribution spec, stable and dev
+    Conformance(conformance::ConformanceArgs),
     /// Install the real clients and servers the tests need, and print where each is
     Tools,
 }
@@ -37,6 +45,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(args) => stages::test(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Clients(args) => clients::clients(&args),
+        Command::Conformance(args) => conformance::conformance(&args),
         Command::Tools => tools::print_all(),
     };
     match outcome {

@@ -1,0 +1,191 @@
+//! Real clients against a real registry, end to end: what a person or a pipeline would do, nothing
+//! mocked. Each client has a registry and a folder of its own, so that it can be run alone, and
+//! ends with a collection and a check beside the serving process, and a check after it.
+
+mod cosign;
+mod docker;
+mod helm;
+mod oras;
+mod resume;
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::registry::{self, HOME, Registry};
+use crate::run;
+
+/// Arguments of `cargo xtask clients`.
+#[derive(Args)]
+pub struct ClientsArgs {
+    /// oras, resume, docker, helm, cosign, or all
+    #[arg(num_args = 1.., default_value = "all")]
+    clients: Vec<String>,
+    /// A server to test in place of the one built from this checkout
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+type Check = fn(&mut Scene) -> Result<()>;
+
+const CLIENTS: &[(&str, Check)] = &[
+    ("oras", oras::check),
+    ("resume", resume::check),
+    ("docker", docker::check),
+    ("helm", helm::check),
+    ("cosign", cosign::check),
+];
+
+/// Runs the clients asked for, each to its end whatever became of the others.
+pub fn clients(args: &ClientsArgs) -> Result<()> {
+    let all = args.clients.iter().any(|name| name == "all");
+    for name in &args.clients {
+        if name != "all" && !CLIENTS.iter().any(|(known, _)| known == name) {
+            let known: Vec<_> = CLIENTS.iter().map(|(name, _)| *name).collect();
+            bail!("there is no test of `{name}`; there are {} and all", known.join(", "));
+        }
+    }
+    let program = match &args.binary {
+        Some(program) => program.canonicalize()?,
+        None => registry::build()?,
+    };
+    let mut failed = Vec::new();
+    for (name, check) in CLIENTS {
+        if !all && !args.clients.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        println!("\n--- {name}");
+        let start = Instant::now();
+        let result = Scene::new(&program).and_then(|scene| scene.play(*check));
+        let took = start.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => println!("--- {name}: passed in {took:.1} s"),
+            Err(error) => {
+                println!("--- {name}: FAILED after {took:.1} s: {error:#}");
+                failed.push(*name);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// All clients, of the server built from this checkout.
+pub fn all() -> Result<()> {
+    clients(&ClientsArgs { clients: vec!["all".to_owned()], binary: None })
+}
+
+/// What one client's test has to itself.
+struct Scene {
+    folder: TempDir,
+    registry: Registry,
+}
+
+impl Scene {
+    fn new(program: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("strongroom-clients-").tempdir()?;
+        let data = folder.path().join("data");
+        let registry = Registry::start(program, &data, &folder.path().join("server.log"))?;
+        Ok(Self { folder, registry })
+    }
+
+    /// The client's test, then what every client's test ends with.
+    fn play(mut self, check: Check) -> Result<()> {
+        check(&mut self)
+            .and_then(|()| self.end())
+            .with_context(|| format!("the registry's last words:\n{}", self.registry.last_words()))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.registry.verb("gc")?;
+        self.registry.verb("fsck")?;
+        self.registry.stop()?;
+        self.registry.verb("fsck")
+    }
+
+    /// A path in this test's own folder.
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The name a client knows a repository of this registry by.
+    fn name(&self, repository: &str) -> String {
+        format!("{}/{HOME}/{repository}", self.registry.address())
+    }
+
+    /// A file of at least `size` bytes: real ones, of the compiler that built us.
+    fn real_file(&self, name: &str, size: u64) -> Result<PathBuf> {
+        let path = self.path(name);
+        let mut into = File::create(&path)?;
+        let mut written = 0;
+        for source in compiler_files()? {
+            if written >= size {
+                break;
+            }
+            written += std::io::copy(&mut File::open(source)?, &mut into)?;
+        }
+        into.flush()?;
+        if written < size {
+            bail!("the compiler has only {written} bytes, not {size}");
+        }
+        Ok(path)
+    }
+}
+
+/// The folder of the compiler.
+fn sysroot() -> Result<PathBuf> {
+    let text = run::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    Ok(PathBuf::from(text.trim()))
+}
+
+/// Its libraries, largest first: some hundred megabytes that every machine has that builds this.
+fn compiler_files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(sysroot()?.join("lib"))? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() {
+            files.push((metadata.len(), entry.path()));
+        }
+    }
+    files.sort_by(|one, other| other.cmp(one));
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Fails unless both files have the same bytes.
+fn same_bytes(one: &Path, other: &Path) -> Result<()> {
+    run::show(Command::new("cmp").args([one, other]))
+}
+
+/// Length and sha256 digest, as a descriptor writes it, of all that can be read.
+fn measure(reader: impl Read) -> Result<(u64, String)> {
+    let mut reader = BufReader::with_capacity(1 << 20, reader);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut length = 0;
+    loop {
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((length, format!("sha256:{}", const_hex::encode(hasher.finalize()))));
+        }
+        hasher.update(&buffer[..read]);
+        length += read as u64;
+    }
+}
+
+/// Fails unless `text` has `wanted` in it.
+fn contains(text: &str, wanted: &str) -> Result<()> {
+    if !text.contains(wanted) {
+        bail!("`{wanted}` is not in:\n{text}");
+    }
+    Ok(())
+}

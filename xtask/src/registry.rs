@@ -1,0 +1,203 @@
+//! A registry of our own, started as a person would: `strongroom serve` in its release build, on a
+//! free port of this machine. It can end well, and it can be killed in the middle of its work.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http::Client;
+use crate::run;
+use crate::workspace::{self, cargo};
+
+/// The user the registry has from its first start.
+pub const USER: &str = "admin";
+/// Its password: of a registry that lives for one test, on loopback.
+pub const PASSWORD: &str = "only-for-this-test";
+/// The organisation and the registry that are there from the first start.
+pub const HOME: &str = "default/main";
+
+/// How long it may take to start, also after a kill, or to end well.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Builds the server as it is released, and returns where it is.
+pub fn build() -> Result<PathBuf> {
+    run::show(cargo().args(["build", "--release", "-p", "strongroom"]))?;
+    Ok(workspace::target()?.join("release/strongroom"))
+}
+
+/// A running server, ended when this is dropped.
+pub struct Registry {
+    program: PathBuf,
+    data: PathBuf,
+    log: PathBuf,
+    /// `127.0.0.1:PORT`; the same over all restarts, as clients keep it in the names of images.
+    address: String,
+    child: Child,
+}
+
+impl Registry {
+    /// Starts `program` on an empty or a used `data` folder, and waits until it answers. What it
+    /// prints goes to `log`.
+    pub fn start(program: &Path, data: &Path, log: &Path) -> Result<Self> {
+        let (child, address) = serve(program, data, log, "127.0.0.1:0")?;
+        let registry = Self {
+            program: program.to_owned(),
+            data: data.to_owned(),
+            log: log.to_owned(),
+            address,
+            child,
+        };
+        registry.wait_until_up()?;
+        Ok(registry)
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The process, to be killed from another thread or measured.
+    pub fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id())?).context("a child has a process id")
+    }
+
+    /// A plain HTTP client, signed in as [`USER`].
+    pub fn client(&self) -> Client {
+        Client::new(&self.address, USER, PASSWORD)
+    }
+
+    /// `kill -9`: nothing is flushed, nothing is said.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts again on the same data and the same port, after [`Self::kill`].
+    pub fn restart(&mut self) -> Result<()> {
+        let (child, _) = serve(&self.program, &self.data, &self.log, &self.address)?;
+        self.child = child;
+        self.wait_until_up()
+    }
+
+    /// `strongroom VERB --data DIR`, beside the serving process or after it. Fails when it fails.
+    pub fn verb(&self, verb: &str) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.arg(verb).arg("--data").arg(&self.data);
+        run::show(&mut command)
+    }
+
+    /// Asks it to end, and fails unless it ends well.
+    pub fn stop(&mut self) -> Result<()> {
+        kill_process(self.pid()?, Signal::TERM)?;
+        let status = wait(&mut self.child)?.context("the registry did not end when asked to")?;
+        if !status.success() {
+            bail!("the registry ended with {status} when asked to end");
+        }
+        Ok(())
+    }
+
+    /// The end of what it printed, for whoever has to find out why a test failed.
+    pub fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(20)..];
+        last.iter().map(|line| line.chars().take(300).collect::<String>() + "\n").collect()
+    }
+
+    /// Up is when it asks who we are: routes, users and storage are there.
+    fn wait_until_up(&self) -> Result<()> {
+        let start = Instant::now();
+        let anonymous = Client::anonymous(&self.address);
+        loop {
+            let answer = anonymous.get("/v2/");
+            if answer.as_ref().is_ok_and(|answer| answer.status() == 401) {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("the registry is not up: {answer:?}\n{}", self.last_words());
+            }
+            sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // Already over, or nobody is left to tell.
+        let _ = self.kill();
+    }
+}
+
+/// Starts it and waits for the line that tells its address.
+fn serve(program: &Path, data: &Path, log: &Path, listen: &str) -> Result<(Child, String)> {
+    let mut sink = File::options().create(true).append(true).open(log)?;
+    let mut child = Command::new(program)
+        .args(["serve", "--listen", listen, "--data"])
+        .arg(data)
+        .env("STRONGROOM_BOOTSTRAP_PASSWORD", PASSWORD)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(sink.try_clone()?)
+        .spawn()
+        .with_context(|| format!("starting {}", program.display()))?;
+    let printed = BufReader::new(child.stdout.take().context("its output is a pipe")?);
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in printed.lines().map_while(Result::ok) {
+            if let Some(address) = address_in(&line) {
+                // Only the first is waited for.
+                let _ = tell.send(address);
+            }
+            let _ = writeln!(sink, "{line}");
+        }
+    });
+    if let Ok(address) = told.recv_timeout(PATIENCE) {
+        return Ok((child, address));
+    }
+    // Ended or silent: either way it goes no further.
+    let _ = child.kill();
+    let status = child.wait()?;
+    let words = std::fs::read_to_string(log).unwrap_or_default();
+    bail!("`serve` told no address and ended with {status}\n{words}");
+}
+
+/// The `HOST:PORT` of the first plain address in a line.
+fn address_in(line: &str) -> Option<String> {
+    let rest = line.split("http://").nth(1)?;
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+    let address = &rest[..end.unwrap_or(rest.len())];
+    address.parse::<std::net::SocketAddr>().ok().map(|address| address.to_string())
+}
+
+/// Waits for a child's end; `None` when it has not ended in time.
+pub fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_a_sentence() {
+        let line = "listening on http://127.0.0.1:34567, press Ctrl-C to end";
+        assert_eq!(address_in(line).as_deref(), Some("127.0.0.1:34567"));
+        assert_eq!(address_in("docker login 127.0.0.1:34567"), None);
+        assert_eq!(address_in("see http://example.org/"), None);
+    }
+}
