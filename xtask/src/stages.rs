@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::workspace::{cargo, root};
-use crate::{fuzz, run, style, tools};
+use crate::{clients, conformance, fuzz, run, style, tools};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
@@ -58,6 +58,16 @@ const STAGES: &[Stage] = &[
         name: "fuzz",
         about: "each fuzz target over its corpus and some seconds more",
         check: |args| fuzz::check(args.long),
+    },
+    Stage {
+        name: "clients",
+        about: "oras, docker, helm, cosign and a resumed upload against the built server",
+        check: |_| clients::all(),
+    },
+    Stage {
+        name: "conformance",
+        about: "the conformance suite of the distribution spec, stable and dev",
+        check: |_| conformance::all(),
     },
 ];
 
