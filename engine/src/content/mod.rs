@@ -13,6 +13,9 @@
 //! implementation passes [`suite`] (feature `testing`).
 
 pub mod fs;
+pub mod opendal;
+#[cfg(any(test, feature = "testing"))]
+pub mod suite;
 
 use std::fmt;
 use std::ops::Range;

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
+use super::super::suite;
 use super::*;
 use crate::disk::RealDisk;
 
@@ -12,6 +13,18 @@ fn key(text: &str) -> ObjectKey {
 
 fn open(root: &Path) -> FsStore {
     FsStore::open(Arc::new(RealDisk), root, Durability::Full).unwrap()
+}
+
+#[tokio::test]
+async fn it_behaves_as_every_store_must() {
+    for durability in [Durability::Full, Durability::Relaxed] {
+        let dir = tempfile::tempdir().unwrap();
+        suite::all(|| async {
+            let store = FsStore::open(Arc::new(RealDisk), dir.path(), durability).unwrap();
+            Arc::new(store) as suite::Shared
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
