@@ -13,6 +13,8 @@
 //! [`crate::keys`]; who may read or write is decided far above. Every implementation passes
 //! [`suite`] (feature `testing`).
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
 pub mod log;
 mod memory;
 mod plan;
@@ -20,6 +22,9 @@ mod recent;
 mod redb;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
+mod sure;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Range;
@@ -29,6 +34,7 @@ use bytes::Bytes;
 
 pub use self::memory::MemoryStore;
 pub use self::redb::{RedbOptions, RedbStore};
+pub use self::sure::commit_surely;
 use crate::seam::Timestamp;
 
 /// A key: ordered by its bytes. At most [`MAX_KEY_BYTES`].
