@@ -5,6 +5,8 @@
 //! leans on it requires that it still says so. Where that does not hold any more the whole attempt
 //! is made again by [`retry`], reading anew.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use crate::audit::{Event, encode_event};
@@ -28,6 +30,11 @@ impl<T: Record> Seen<T> {
     pub(crate) fn new(key: Key, raw: Option<Bytes>) -> Result<Self, Error> {
         let value = raw.as_deref().map(T::decode).transpose()?;
         Ok(Self { key, raw, value })
+    }
+
+    /// A row as this process has just written it.
+    pub(crate) fn of(key: Key, record: T) -> Self {
+        Self { key, raw: Some(record.encode()), value: Some(record) }
     }
 
     /// The requirement that the row still says what it said.
@@ -78,7 +85,11 @@ pub(crate) async fn retry<T>(
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
     core: &'a Core,
-    commit: Commit,
+    /// By key, so that a row is required once and written once, and rows are written in order.
+    require: BTreeMap<Key, Require>,
+    write: BTreeMap<Key, Option<Bytes>>,
+    add: Vec<Add>,
+    append: Vec<Append>,
     events: Vec<Event>,
     touched: Vec<u64>,
 }
@@ -87,7 +98,10 @@ impl<'a> Change<'a> {
     pub(crate) fn new(core: &'a Core) -> Self {
         Self {
             core,
-            commit: Commit::new(CommitId(core.seams.random_16())),
+            require: BTreeMap::new(),
+            write: BTreeMap::new(),
+            add: Vec::new(),
+            append: Vec::new(),
             events: Vec::new(),
             touched: Vec::new(),
         }
@@ -95,15 +109,12 @@ impl<'a> Change<'a> {
 
     /// Requires that a row still says what it said.
     pub(crate) fn lean<T: Record>(&mut self, seen: &Seen<T>) {
-        let require = seen.unchanged();
-        if !self.commit.require.contains(&require) {
-            self.commit.require.push(require);
-        }
+        self.require.entry(seen.key.clone()).or_insert_with(|| seen.unchanged());
     }
 
     /// Requires that a key has no row.
     pub(crate) fn absent(&mut self, key: Key) {
-        self.commit.require.push(Require::Absent(key));
+        self.require.insert(key.clone(), Require::Absent(key));
     }
 
     /// Requires that a row still says what it said, and writes it.
@@ -125,15 +136,12 @@ impl<'a> Change<'a> {
 
     /// Writes a row of bytes; empty ones where the key says it all.
     pub(crate) fn put_raw(&mut self, key: Key, value: Bytes) {
-        self.commit.delete.retain(|deleted| *deleted != key);
-        self.commit.put.retain(|(put, _)| *put != key);
-        self.commit.put.push((key, value));
+        self.write.insert(key, Some(value));
     }
 
     /// Removes a row.
     pub(crate) fn delete(&mut self, key: Key) {
-        self.commit.put.retain(|(put, _)| *put != key);
-        self.commit.delete.push(key);
+        self.write.insert(key, None);
     }
 
     /// Adds to the organisation's stored and reserved bytes, bounded by its quota.
@@ -145,16 +153,16 @@ impl<'a> Change<'a> {
     ) {
         let key = keys::usage(organisation);
         let max = quota_bytes.map(|quota| i64::try_from(quota).unwrap_or(i64::MAX));
-        match self.commit.add.iter_mut().find(|add| add.key == key) {
+        match self.add.iter_mut().find(|add| add.key == key) {
             Some(add) => add.delta = add.delta.saturating_add(delta),
-            None if delta != 0 => self.commit.add.push(Add { key, delta, max }),
+            None if delta != 0 => self.add.push(Add { key, delta, max }),
             None => {}
         }
     }
 
     /// Adds an audit line, which is also the event that subscribers see once it is committed.
     pub(crate) fn event(&mut self, event: Event) {
-        self.commit.append.push(Append {
+        self.append.push(Append {
             log: keys::audit_chain(event.organisation, self.core.chain),
             entry: encode_event(&event),
         });
@@ -166,20 +174,22 @@ impl<'a> Change<'a> {
         self.touched.push(stripe);
     }
 
-    /// Whether there is anything to commit.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.commit.put.is_empty()
-            && self.commit.delete.is_empty()
-            && self.commit.add.is_empty()
-            && self.commit.append.is_empty()
-    }
-
     /// Commits, durably. [`Attempt::Lost`] where a requirement does not hold any more.
-    pub(crate) async fn commit(mut self) -> Result<(), Attempt> {
-        self.commit.add.retain(|add| add.delta != 0);
-        let id = self.commit.id;
+    pub(crate) async fn commit(self) -> Result<(), Attempt> {
         let core = self.core;
-        let result = match core.meta.commit(self.commit).await {
+        let id = CommitId(core.seams.random_16());
+        let mut commit = Commit::new(id);
+        commit.require = self.require.into_values().collect();
+        for (key, value) in self.write {
+            match value {
+                Some(value) => commit.put.push((key, value)),
+                None => commit.delete.push(key),
+            }
+        }
+        commit.add = self.add;
+        commit.add.retain(|add| add.delta != 0);
+        commit.append = self.append;
+        let result = match core.meta.commit(commit).await {
             // The reply may have been lost after the commit happened: its id tells.
             Err(MetaError::Unavailable(reason)) => match core.meta.was_committed(id).await {
                 Ok(Some(true)) => Ok(()),

@@ -92,10 +92,7 @@ impl Core {
     }
 
     /// Reads several rows of one kind, all of one moment.
-    pub(crate) async fn read_many<T: Record>(
-        &self,
-        keys: Vec<Key>,
-    ) -> Result<Vec<Seen<T>>, Error> {
+    pub(crate) async fn read_many<T: Record>(&self, keys: Vec<Key>) -> Result<Vec<Seen<T>>, Error> {
         let raws = self.meta.get_many(&keys).await?;
         keys.into_iter().zip(raws).map(|(key, raw)| Seen::new(key, raw)).collect()
     }

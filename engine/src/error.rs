@@ -50,7 +50,9 @@ pub enum Error {
         id: String,
     },
     /// Another request is writing to this upload just now.
-    #[error("upload {id} is being written to by another request; ask for its status and go on from there")]
+    #[error(
+        "upload {id} is being written to by another request; ask for its status and go on from there"
+    )]
     UploadBusy {
         /// The session.
         id: SessionId,
@@ -103,7 +105,9 @@ pub enum Error {
         by: Vec<Digest>,
     },
     /// The organisation's quota does not leave room for this.
-    #[error("the organisation stores {used_bytes} of {quota_bytes} bytes: {wanted_bytes} more do not fit")]
+    #[error(
+        "the organisation stores {used_bytes} of {quota_bytes} bytes: {wanted_bytes} more do not fit"
+    )]
     QuotaExceeded {
         /// What it may store.
         quota_bytes: u64,

@@ -151,11 +151,7 @@ pub(crate) fn blob(organisation: OrganisationId, digest: &Digest) -> Key {
 }
 
 /// A repository's link to a digest, right behind the digest's blob.
-pub(crate) fn link(
-    organisation: OrganisationId,
-    digest: &Digest,
-    repository: RepositoryId,
-) -> Key {
+pub(crate) fn link(organisation: OrganisationId, digest: &Digest, repository: RepositoryId) -> Key {
     Build(blob(organisation, digest)).number(repository.0).0
 }
 
@@ -170,11 +166,7 @@ pub(crate) fn repository(organisation: OrganisationId, repository: RepositoryId)
 }
 
 /// The manifests that name the child numbered `child`.
-pub(crate) fn edges(
-    organisation: OrganisationId,
-    repository: RepositoryId,
-    child: Number,
-) -> Key {
+pub(crate) fn edges(organisation: OrganisationId, repository: RepositoryId, child: Number) -> Key {
     Build::repository(organisation, repository, b'e').number(child.0).0
 }
 

@@ -1,9 +1,86 @@
-//! Strongroom's engine: content-addressed storage that verifies while it streams.
+//! Strongroom's engine: content-addressed storage that verifies while it streams and never loses
+//! an acknowledged byte.
+//!
+//! - [`Engine`] is the whole of it: build one with [`Engine::builder`], open a [`Repository`] for
+//!   a [`Caller`](access::Caller), and push and pull.
+//! - Bytes live in a [`BlobStore`](content::BlobStore), facts in a
+//!   [`MetaStore`](meta::MetaStore); both are traits, with implementations here.
+//! - Who may do what is an [`Authorizer`](access::Authorizer)'s answer.
+//!
+//! The engine knows no HTTP, no terminal and no environment. Time and chance come through
+//! [`seam::Seams`].
+#![forbid(unsafe_code)]
 
+pub mod access;
+pub mod audit;
+mod builder;
+mod change;
 pub mod content;
+mod core;
 pub mod digest;
+
 pub mod disk;
+
+mod error;
+mod graph;
+pub mod id;
+mod keys;
 pub mod manifest;
 pub mod meta;
 pub mod name;
+mod records;
 pub mod seam;
+mod upload;
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+pub use crate::builder::EngineBuilder;
+pub use crate::core::Settings;
+pub use crate::error::{Error, Missing};
+pub use crate::graph::{
+    Blob, BlobInfo, Catalog, MAX_PAGE, ManifestPush, Page, PushedManifest, Referrer, Repository,
+    StoredManifest,
+};
+pub use crate::records::RecordError;
+pub use crate::upload::{Chunk, Upload};
+
+/// The engine: content, names, graphs and tenants over two stores. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) core: Arc<core::Core>,
+}
+
+impl Engine {
+    /// Opens a repository by its full name for one action: the only way to content. See
+    /// [`Repository`].
+    ///
+    /// Fails with [`Error::NameUnknown`] for what is not there *and* for what the caller may not
+    /// see, and with [`Error::Denied`] for what the caller may see but not do.
+    pub async fn repository(
+        &self,
+        caller: &access::Caller,
+        path: &name::RepositoryPath,
+        action: access::Action,
+    ) -> Result<Repository, Error> {
+        self.core.open(caller, path, action).await
+    }
+
+    /// The repositories that `caller` may list.
+    pub fn catalog(&self, caller: &access::Caller) -> Catalog {
+        Catalog::new(Arc::clone(&self.core), caller.clone())
+    }
+
+    /// Every change from now on, as a typed event, once it is durable. A receiver that lags behind
+    /// is told how many it missed; the audit trail has them all.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<audit::Event>> {
+        self.core.events.subscribe()
+    }
+
+    /// Writes what waits (pulls on their way into the audit trail), durably. To be called before a
+    /// process ends in order.
+    pub async fn flush(&self) -> Result<(), Error> {
+        audit::flush(&self.core).await
+    }
+}

@@ -195,11 +195,13 @@ pub(crate) struct BlobRecord {
     pub(crate) stored_at: Timestamp,
 }
 
-/// What a link links.
+/// Where a manifest's bytes lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum LinkKind {
+pub(crate) enum ManifestPlace {
+    /// In its record.
+    Record,
+    /// In the blob store, as content of the organisation.
     Blob,
-    Manifest,
 }
 
 /// Where a link stands between being used and being gone.
@@ -207,18 +209,30 @@ pub(crate) enum LinkKind {
 pub(crate) enum LinkState {
     Live,
     /// Somebody looks whether it is in use, to remove it; the nonce tells one look from another.
-    Condemned { nonce: u64 },
+    Condemned {
+        nonce: u64,
+    },
 }
 
 /// A repository may serve and name this digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LinkRecord {
     pub(crate) number: Number,
-    pub(crate) kind: LinkKind,
     pub(crate) size: u64,
+    /// It was pushed or mounted as a blob.
+    pub(crate) blob: bool,
+    /// It was pushed as a manifest; the same bytes may be both.
+    pub(crate) manifest: Option<ManifestPlace>,
     pub(crate) state: LinkState,
     /// Until when the promise stands that it may be named (DESIGN D6).
     pub(crate) leased_until: Timestamp,
+}
+
+impl LinkRecord {
+    /// Whether the organisation must keep the bytes for this link.
+    pub(crate) fn needs_content(&self) -> bool {
+        self.blob || self.manifest == Some(ManifestPlace::Blob)
+    }
 }
 
 /// Where a manifest's bytes are.

@@ -11,7 +11,7 @@ mod event;
 mod pulls;
 
 pub use event::{Event, EventKind, RepositoryRef, SYSTEM};
-pub(crate) use pulls::PullLog;
+pub(crate) use pulls::{PullLog, flush};
 
 use bytes::Bytes;
 
@@ -30,9 +30,7 @@ pub(crate) fn encode_event(event: &Event) -> Bytes {
 pub(crate) fn decode_event(entry: &[u8]) -> Result<Event, RecordError> {
     let error = |reason: String| RecordError { kind: "event", reason };
     match entry.split_first() {
-        Some((&VERSION, fields)) => {
-            postcard::from_bytes(fields).map_err(|e| error(e.to_string()))
-        }
+        Some((&VERSION, fields)) => postcard::from_bytes(fields).map_err(|e| error(e.to_string())),
         _ => Err(error("it is of a version that this program does not know".to_owned())),
     }
 }

@@ -1,0 +1,132 @@
+//! Putting an engine together.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::broadcast;
+
+use crate::Engine;
+use crate::access::{AllowAll, Authorizer};
+use crate::audit::{PullLog, flush};
+use crate::change::{Attempt, Change, Seen};
+use crate::content::BlobStore;
+use crate::core::{Core, Settings};
+use crate::error::Error;
+use crate::graph::Cache;
+use crate::id::ChainId;
+use crate::keys;
+use crate::meta::MetaStore;
+use crate::records::FormatRecord;
+use crate::seam::Seams;
+use crate::upload::Writers;
+
+/// The version of the store that this program reads and writes. An older one is migrated when an
+/// engine is built over it; a newer one is refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// How many events a slow subscriber may lag behind.
+const EVENTS_KEPT: usize = 1024;
+
+/// Puts an [`Engine`] together from its two stores and, where the defaults do not serve, an
+/// authorizer, seams and settings.
+#[derive(Debug)]
+pub struct EngineBuilder {
+    meta: Arc<dyn MetaStore>,
+    blobs: Arc<dyn BlobStore>,
+    authorizer: Arc<dyn Authorizer>,
+    seams: Seams,
+    settings: Settings,
+}
+
+impl Engine {
+    /// Begins an engine over two stores. Without more it lets everybody do everything
+    /// ([`AllowAll`]): an embedder that is its own only user needs no more.
+    pub fn builder(meta: Arc<dyn MetaStore>, blobs: Arc<dyn BlobStore>) -> EngineBuilder {
+        EngineBuilder {
+            meta,
+            blobs,
+            authorizer: Arc::new(AllowAll),
+            seams: Seams::default(),
+            settings: Settings::default(),
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// Who decides what callers may do.
+    pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = authorizer;
+        self
+    }
+
+    /// Where time and chance come from.
+    pub fn seams(mut self, seams: Seams) -> Self {
+        self.seams = seams;
+        self
+    }
+
+    /// Leases, limits and sizes.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Opens the store: makes a new one, or checks the version of the one that is there.
+    ///
+    /// Must be called within a tokio runtime; pulls are written to the trail by a task of it, which
+    /// ends with the last clone of the engine. Fails with [`Error::Invalid`] where a newer program
+    /// wrote the store.
+    pub async fn build(self) -> Result<Engine, Error> {
+        let chain = ChainId(self.seams.random_u64());
+        let core = Core {
+            meta: self.meta,
+            blobs: self.blobs,
+            authorizer: self.authorizer,
+            chain,
+            cache: Cache::new(self.settings.cache_bytes),
+            writers: Writers::default(),
+            pulls: PullLog::default(),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            last_number: 0.into(),
+            seams: self.seams,
+            settings: self.settings,
+        };
+        check_format(&core).await?;
+        let core = Arc::new(core);
+        tokio::spawn(write_pulls(Arc::downgrade(&core)));
+        Ok(Engine { core })
+    }
+}
+
+async fn check_format(core: &Core) -> Result<(), Error> {
+    let seen: Seen<FormatRecord> = core.read(keys::FORMAT.to_vec()).await?;
+    match &seen.value {
+        Some(format) if format.version == FORMAT_VERSION => Ok(()),
+        Some(format) => Err(Error::Invalid(format!(
+            "the store has format {}, this program knows {FORMAT_VERSION}: run the Strongroom that \
+             wrote it, or a newer one",
+            format.version
+        ))),
+        None => {
+            let created_at = core.now().await?;
+            let mut change = Change::new(core);
+            change.replace(&seen, &FormatRecord { version: FORMAT_VERSION, created_at });
+            match change.commit().await {
+                // Lost: another process made the store just now, with a version of its own.
+                Ok(()) | Err(Attempt::Lost) => Ok(()),
+                Err(Attempt::Failed(error)) => Err(error),
+            }
+        }
+    }
+}
+
+/// Writes pulls to the trail now and then, as long as the engine is there.
+async fn write_pulls(core: Weak<Core>) {
+    loop {
+        let Some(wait) = core.upgrade().map(|core| core.settings.pull_group) else { return };
+        tokio::time::sleep(wait).await;
+        let Some(core) = core.upgrade() else { return };
+        if let Err(error) = flush(&core).await {
+            tracing::warn!(%error, "pulls wait to be written to the audit trail");
+        }
+    }
+}

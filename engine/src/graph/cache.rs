@@ -1,0 +1,139 @@
+//! The cache of names, tags and manifests: exact, not merely soon right.
+//!
+//! Each entry belongs to a *stripe* and carries the stripe's epoch of the moment before it was
+//! loaded. A commit that changes something counts its stripe's epoch up after it is durable and
+//! before it is acknowledged ([`Cache::forget`]), so an entry that was loaded before a change is
+//! never served after that change was acknowledged. Loads of one key are made once at a time.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Error;
+use crate::graph::{Scope, StoredManifest};
+use crate::id::{OrganisationId, RepositoryId};
+
+/// How many stripes there are: a change forgets this share of the cache besides its own entries.
+const STRIPES: usize = 4096;
+/// The most names of repositories kept.
+const MAX_SCOPES: u64 = 10_000;
+/// How often a load is made again because a change overtook it, before it goes past the cache.
+const RELOADS: usize = 4;
+
+/// A value, and the epoch of its stripe from before it was loaded.
+#[derive(Debug, Clone)]
+struct Stamped<V> {
+    epoch: u64,
+    value: V,
+}
+
+/// A repository and a digest or tag in it.
+pub(crate) type ManifestKey = (RepositoryId, Arc<str>);
+
+/// See the page of this module.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    epochs: Box<[AtomicU64]>,
+    scopes: moka::future::Cache<Arc<str>, Stamped<Arc<Scope>>>,
+    manifests: moka::future::Cache<ManifestKey, Stamped<Arc<StoredManifest>>>,
+}
+
+/// The stripe of all names and settings of an organisation.
+pub(crate) fn stripe_of_organisation(organisation: OrganisationId) -> u64 {
+    stripe(&organisation)
+}
+
+/// The stripe of one tag or digest of a repository.
+pub(crate) fn stripe_of_reference(repository: RepositoryId, reference: &str) -> u64 {
+    stripe(&(repository, reference))
+}
+
+fn stripe(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Cache {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self {
+            epochs: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            scopes: moka::future::Cache::new(MAX_SCOPES),
+            manifests: moka::future::Cache::builder()
+                .weigher(|_, entry: &Stamped<Arc<StoredManifest>>| {
+                    // The entry itself, its key and the maps around it.
+                    const OVERHEAD: usize = 512;
+                    u32::try_from(entry.value.bytes.len() + OVERHEAD).unwrap_or(u32::MAX)
+                })
+                .max_capacity(bytes)
+                .build(),
+        }
+    }
+
+    fn epoch(&self, stripe: u64) -> &AtomicU64 {
+        let index = usize::try_from(stripe % STRIPES as u64).unwrap_or(0);
+        self.epochs.get(index).expect("the index is below the number of stripes")
+    }
+
+    /// Makes every entry of the stripe old.
+    pub(crate) fn forget(&self, stripe: u64) {
+        self.epoch(stripe).fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The scope of a repository's path, as `load` reads it. Absence is not cached.
+    pub(crate) async fn scope<F>(
+        &self,
+        path: &str,
+        load: impl Fn() -> F,
+    ) -> Result<Arc<Scope>, Error>
+    where
+        F: Future<Output = Result<Scope, Error>>,
+    {
+        if let Some(entry) = self.scopes.get(path).await {
+            let stripe = stripe_of_organisation(entry.value.organisation);
+            if entry.epoch == self.epoch(stripe).load(Ordering::SeqCst) {
+                return Ok(entry.value);
+            }
+        }
+        // The organisation's id is known only afterwards, so its epoch is looked at before a
+        // second, equal load: names are few and seldom change.
+        let first = load().await?;
+        let epoch = self.epoch(stripe_of_organisation(first.organisation)).load(Ordering::SeqCst);
+        let scope = Arc::new(load().await?);
+        if scope.organisation == first.organisation {
+            let entry = Stamped { epoch, value: Arc::clone(&scope) };
+            self.scopes.insert(Arc::from(path), entry).await;
+        }
+        Ok(scope)
+    }
+
+    /// A manifest of a repository by tag or digest, as `load` reads it; one load of a key at a
+    /// time. Absence is not cached.
+    pub(crate) async fn manifest<F>(
+        &self,
+        repository: RepositoryId,
+        reference: &Arc<str>,
+        load: impl Fn() -> F,
+    ) -> Result<Arc<StoredManifest>, Error>
+    where
+        F: Future<Output = Result<Arc<StoredManifest>, Error>>,
+    {
+        let key = (repository, Arc::clone(reference));
+        let current = self.epoch(stripe_of_reference(repository, reference));
+        for _ in 0..RELOADS {
+            let loaded = self.manifests.try_get_with_by_ref(&key, async {
+                let epoch = current.load(Ordering::SeqCst);
+                load().await.map(|value| Stamped { epoch, value })
+            });
+            match loaded.await {
+                Ok(entry) if entry.epoch == current.load(Ordering::SeqCst) => {
+                    return Ok(entry.value);
+                }
+                Ok(_) => self.manifests.invalidate(&key).await,
+                // The error is shared with others that waited; ask for one of our own.
+                Err(_) => break,
+            }
+        }
+        load().await
+    }
+}

@@ -1,0 +1,341 @@
+//! Pushing a manifest: everything it names must be here, and stays (I2).
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::access::Action;
+use crate::audit::EventKind;
+use crate::change::{Attempt, Change, Seen, retry};
+use crate::digest::{Algorithm, Digest};
+use crate::error::{Error, Missing};
+use crate::graph::{Repository, Scope, keep_content, stripe_of_reference};
+use crate::id::{Number, RepositoryId};
+use crate::keys;
+use crate::manifest::{ChildKind, Manifest};
+use crate::name::Tag;
+use crate::records::{
+    BlobRecord, BlobState, Body, ChildRecord, LinkRecord, LinkState, ManifestPlace, ManifestRecord,
+    ReferrerRecord, TagRecord,
+};
+use crate::seam::Timestamp;
+use crate::upload::Placed;
+
+/// The most tags one push may set.
+const MAX_TAGS: usize = 100;
+
+/// What is pushed.
+#[derive(Debug, Clone)]
+pub struct ManifestPush {
+    /// The manifest, exactly as it is to be served.
+    pub bytes: Bytes,
+    /// The media type it was announced with (`Content-Type`).
+    pub content_type: Option<String>,
+    /// The digest it was announced with; sha256 of the bytes where absent.
+    pub digest: Option<Digest>,
+    /// The tags to point at it.
+    pub tags: Vec<Tag>,
+}
+
+/// What was pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedManifest {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it refers to: the referrers list of that digest shows it now.
+    pub subject: Option<Digest>,
+}
+
+/// What all attempts at one push share.
+struct Push<'a> {
+    push: &'a ManifestPush,
+    manifest: Manifest,
+    digest: Digest,
+    /// Where the bytes were stored, for a manifest too large for the metadata.
+    placed: Option<Placed>,
+}
+
+impl Repository {
+    /// Pushes a manifest and points tags at it: all of it in one commit, durable when this
+    /// returns. Needs [`Action::Push`]. Pushing the same again is harmless.
+    ///
+    /// Fails with [`Error::Manifest`] where it breaks a rule of the image specification, with
+    /// [`Error::References`] where it names what this repository does not have (all at once).
+    /// Dropping the future leaves nothing, or all of it.
+    pub async fn push_manifest(&self, push: &ManifestPush) -> Result<PushedManifest, Error> {
+        self.demand(Action::Push)?;
+        if push.tags.len() > MAX_TAGS {
+            return Err(Error::Invalid(format!(
+                "{} tags were asked for; one push sets at most {MAX_TAGS}",
+                push.tags.len()
+            )));
+        }
+        let limits = &self.core.settings.manifest;
+        let manifest = Manifest::parse(&push.bytes, push.content_type.as_deref(), limits)?;
+        let algorithm = push.digest.map_or(Algorithm::Sha256, |digest| digest.algorithm());
+        let found = Digest::of(algorithm, &push.bytes);
+        if let Some(wanted) = push.digest.filter(|wanted| *wanted != found) {
+            return Err(Error::DigestMismatch { wanted, found });
+        }
+        let placed = if push.bytes.len() > self.core.settings.inline_manifest_bytes {
+            Some(self.place(&found, push.bytes.clone()).await?)
+        } else {
+            None
+        };
+        let push = Push { push, manifest, digest: found, placed };
+        let mut attempts = 0..;
+        let result = retry("a manifest", async || {
+            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+            self.try_push(&scope, &push).await
+        })
+        .await;
+        if let Some(placed) = &push.placed {
+            // The bytes were there already, or the push failed: this copy is nobody's.
+            self.discard_unused(&push.digest, placed).await;
+        }
+        result
+    }
+
+    async fn try_push(&self, scope: &Scope, push: &Push<'_>) -> Result<PushedManifest, Attempt> {
+        let now = self.core.now().await?;
+        let mut change = Change::new(&self.core);
+        let id = scope.write(&self.core, &mut change, &self.path, now);
+        let rows = self.rows(scope, id, &push.digest).await?;
+        let children = self.children(scope, id, push, &mut change).await?;
+
+        let place = match push.placed {
+            None => ManifestPlace::Record,
+            Some(_) => ManifestPlace::Blob,
+        };
+        let size = u64::try_from(push.push.bytes.len()).unwrap_or(u64::MAX);
+        let (number, known) = match &rows.link.value {
+            Some(link) => (link.number, link.manifest.is_some()),
+            None => (self.core.next_number(now), false),
+        };
+        if known {
+            // Pushed before: only the tags may be new. The link is leaned on, so that nobody
+            // deletes the manifest under the new tags; a condemned one is wanted again.
+            match rows.link.value.as_ref().map(|link| (link, link.state)) {
+                Some((link, LinkState::Condemned { .. })) => {
+                    let live = LinkRecord { state: LinkState::Live, ..link.clone() };
+                    change.replace(&rows.link, &live);
+                }
+                _ => change.lean(&rows.link),
+            }
+            if place == ManifestPlace::Blob {
+                self.hold_body(scope, &rows.blob, push, &mut change, now)?;
+            }
+        } else {
+            if place == ManifestPlace::Blob {
+                self.hold_body(scope, &rows.blob, push, &mut change, now)?;
+            } else {
+                let delta = i64::try_from(size).unwrap_or(i64::MAX);
+                change.use_bytes(scope.organisation, delta, scope.quota_bytes);
+            }
+            let link = match &rows.link.value {
+                Some(link) => {
+                    LinkRecord { manifest: Some(place), state: LinkState::Live, ..link.clone() }
+                }
+                None => LinkRecord {
+                    number,
+                    size,
+                    blob: false,
+                    manifest: Some(place),
+                    state: LinkState::Live,
+                    leased_until: Timestamp::default(),
+                },
+            };
+            change.replace(&rows.link, &link);
+            self.write_manifest(scope, id, push, number, size, children, now, &mut change);
+        }
+        self.write_tags(scope, id, push, number, now, &mut change).await?;
+        change.touches(stripe_of_reference(id, &push.digest.to_string()));
+        let subject = push.manifest.subject.as_ref().map(|subject| subject.digest);
+        change.event(self.event(
+            now,
+            EventKind::ManifestPushed {
+                repository: scope.reference(id, &self.path),
+                digest: push.digest,
+                media_type: push.manifest.media_type.clone(),
+                tags: push.push.tags.iter().map(Tag::to_string).collect(),
+                subject,
+            },
+        ));
+        change.commit().await?;
+        Ok(PushedManifest { digest: push.digest, subject })
+    }
+
+    /// Makes `change` lean on the link of everything the manifest names.
+    async fn children(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        push: &Push<'_>,
+        change: &mut Change<'_>,
+    ) -> Result<Vec<ChildRecord>, Attempt> {
+        let named: Vec<_> = push.manifest.children().filter(|child| !child.foreign).collect();
+        let mut digests = Vec::with_capacity(named.len());
+        let mut place: HashMap<Digest, usize> = HashMap::with_capacity(named.len());
+        for child in &named {
+            place.entry(child.digest).or_insert_with(|| {
+                digests.push(child.digest);
+                digests.len() - 1
+            });
+        }
+        let organisation = scope.organisation;
+        let link_keys = digests.iter().map(|digest| keys::link(organisation, digest, id));
+        let blob_keys = digests.iter().map(|digest| keys::blob(organisation, digest));
+        let links: Vec<Seen<LinkRecord>> = self.core.read_many(link_keys.collect()).await?;
+        let blobs: Vec<Seen<BlobRecord>> = self.core.read_many(blob_keys.collect()).await?;
+
+        let mut missing = Vec::new();
+        let mut children: Vec<Option<ChildRecord>> = vec![None; digests.len()];
+        for child in named {
+            let Some(index) = place.get(&child.digest).copied() else { continue };
+            let (Some(link), Some(blob), Some(record)) =
+                (links.get(index), blobs.get(index), children.get_mut(index))
+            else {
+                continue;
+            };
+            let rotten = matches!(
+                blob.value.as_ref().map(|blob| blob.state),
+                Some(BlobState::Quarantined { .. })
+            );
+            let reason = match &link.value {
+                _ if rotten => "it is not here".to_owned(),
+                None => "it is not here".to_owned(),
+                Some(link) if link.size != child.size => {
+                    format!("it has {} bytes, not {}", link.size, child.size)
+                }
+                Some(link) if child.kind == ChildKind::Manifest && link.manifest.is_none() => {
+                    "it is here as a blob, not as a manifest".to_owned()
+                }
+                Some(link) if child.kind == ChildKind::Blob && !link.blob => {
+                    "it is here as a manifest, not as a blob".to_owned()
+                }
+                Some(found) => {
+                    if record.is_none() {
+                        if found.state == LinkState::Live {
+                            change.lean(link);
+                        } else {
+                            let live = LinkRecord { state: LinkState::Live, ..found.clone() };
+                            change.replace(link, &live);
+                        }
+                        let number = Some(found.number);
+                        *record = Some(ChildRecord { digest: child.digest, number });
+                    }
+                    continue;
+                }
+            };
+            let sparse = scope.sparse_indexes && child.kind == ChildKind::Manifest;
+            if sparse && link.value.is_none() {
+                change.lean(link);
+                *record = Some(ChildRecord { digest: child.digest, number: None });
+            } else {
+                missing.push(Missing { path: child.path, digest: child.digest, reason });
+            }
+        }
+        if missing.is_empty() {
+            Ok(children.into_iter().flatten().collect())
+        } else {
+            Err(Error::References { missing }.into())
+        }
+    }
+
+    /// Makes `change` hold the stored bytes of a large manifest: those the organisation has, or
+    /// those just placed.
+    fn hold_body(
+        &self,
+        scope: &Scope,
+        blob: &Seen<BlobRecord>,
+        push: &Push<'_>,
+        change: &mut Change<'_>,
+        now: Timestamp,
+    ) -> Result<(), Attempt> {
+        if keep_content(change, blob) {
+            return Ok(());
+        }
+        let Some(placed) = &push.placed else {
+            return Err(Error::Corrupted("a large manifest was not stored".to_owned()).into());
+        };
+        placed.publish(scope, blob, change, now);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one record's facts, written in one place")]
+    fn write_manifest(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        push: &Push<'_>,
+        number: Number,
+        size: u64,
+        children: Vec<ChildRecord>,
+        now: Timestamp,
+        change: &mut Change<'_>,
+    ) {
+        let (organisation, manifest) = (scope.organisation, &push.manifest);
+        for child in &children {
+            let key = match child.number {
+                Some(child) => keys::edge(organisation, id, child, number),
+                None => keys::wanted_by(organisation, id, &child.digest, number),
+            };
+            change.put_raw(key, Bytes::new());
+        }
+        let subject = manifest.subject.as_ref().map(|subject| subject.digest);
+        if let Some(subject) = &subject {
+            let artifact_type = manifest.artifact_type.as_deref().unwrap_or_default();
+            let key = keys::referrer(organisation, id, subject, artifact_type, number);
+            let record = ReferrerRecord {
+                digest: push.digest,
+                media_type: manifest.media_type.clone(),
+                size,
+                artifact_type: manifest.artifact_type.clone(),
+                annotations: manifest.annotations.clone(),
+            };
+            change.put(key, &record);
+        }
+        let body = match push.placed {
+            Some(_) => Body::Stored,
+            None => Body::Inline(push.push.bytes.to_vec()),
+        };
+        let record = ManifestRecord {
+            digest: push.digest,
+            media_type: manifest.media_type.as_str().into(),
+            kind: manifest.kind,
+            size,
+            artifact_type: manifest.artifact_type.clone(),
+            subject,
+            children,
+            pushed_at: now,
+            body,
+        };
+        let key = keys::manifest(organisation, id, number);
+        change.absent(key.clone());
+        change.put(key, &record);
+    }
+
+    async fn write_tags(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        push: &Push<'_>,
+        number: Number,
+        now: Timestamp,
+        change: &mut Change<'_>,
+    ) -> Result<(), Attempt> {
+        let organisation = scope.organisation;
+        for tag in &push.push.tags {
+            let seen: Seen<TagRecord> =
+                self.core.read(keys::tag(organisation, id, tag.as_str())).await?;
+            if let Some(old) = seen.value.as_ref().filter(|old| old.number != number) {
+                change.delete(keys::tag_of(organisation, id, old.number, tag.as_str()));
+            }
+            let tag_of = keys::tag_of(organisation, id, number, tag.as_str());
+            change.put_raw(tag_of, Bytes::new());
+            change.replace(&seen, &TagRecord { digest: push.digest, number, pushed_at: now });
+            change.touches(stripe_of_reference(id, tag.as_str()));
+        }
+        Ok(())
+    }
+}

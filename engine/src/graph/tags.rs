@@ -1,0 +1,66 @@
+//! Tags: listed in pages whose cost is the page's, and removed.
+
+use crate::access::Action;
+use crate::audit::EventKind;
+use crate::change::{Change, Seen, retry};
+use crate::error::Error;
+use crate::graph::{MAX_PAGE, Page, Repository, stripe_of_reference};
+use crate::keys;
+use crate::meta::prefix_range;
+use crate::name::Tag;
+use crate::records::TagRecord;
+
+impl Repository {
+    /// The repository's tags in the order of their bytes, those after `after`, at most `limit` and
+    /// at most [`MAX_PAGE`]. `after` need not exist. Needs [`Action::List`].
+    pub async fn tags(&self, after: Option<&str>, limit: usize) -> Result<Page<Tag>, Error> {
+        self.demand(Action::List)?;
+        let id = self.id()?;
+        let all = keys::tags(self.scope.organisation, id);
+        let mut range = prefix_range(&all);
+        if let Some(after) = after {
+            // The first key past `after` itself.
+            range.start = [all.as_slice(), after.as_bytes(), &[0]].concat();
+            if range.start >= range.end {
+                return Ok(Page { items: Vec::new(), next: None });
+            }
+        }
+        let limit = limit.min(MAX_PAGE);
+        let rows = self.core.meta.scan(range, limit.saturating_add(1)).await?;
+        let more = rows.len() > limit;
+        let mut items = Vec::with_capacity(rows.len());
+        for (key, _) in rows.into_iter().take(limit) {
+            let tag = key.get(all.len()..).and_then(|tag| std::str::from_utf8(tag).ok());
+            let tag = tag.and_then(|tag| tag.parse().ok());
+            items.push(tag.ok_or_else(|| Error::Corrupted("a tag's key is no tag".to_owned()))?);
+        }
+        let next = items.last().filter(|_| more).map(Tag::to_string);
+        Ok(Page { items, next })
+    }
+
+    /// Removes a tag; its manifest stays. Needs [`Action::Delete`].
+    pub async fn delete_tag(&self, tag: &Tag) -> Result<(), Error> {
+        self.demand(Action::Delete)?;
+        let mut attempts = 0..;
+        retry("a tag", async || {
+            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+            let id = scope.existing(&self.path)?;
+            let seen: Seen<TagRecord> =
+                self.core.read(keys::tag(scope.organisation, id, tag.as_str())).await?;
+            let Some(old) = &seen.value else {
+                return Err(Error::ManifestUnknown { reference: tag.to_string() }.into());
+            };
+            let now = self.core.now().await?;
+            let mut change = Change::new(&self.core);
+            scope.write(&self.core, &mut change, &self.path, now);
+            change.remove(&seen);
+            change.delete(keys::tag_of(scope.organisation, id, old.number, tag.as_str()));
+            change.touches(stripe_of_reference(id, tag.as_str()));
+            let repository = scope.reference(id, &self.path);
+            let (tag, digest) = (tag.to_string(), old.digest);
+            change.event(self.event(now, EventKind::TagDeleted { repository, tag, digest }));
+            change.commit().await
+        })
+        .await
+    }
+}

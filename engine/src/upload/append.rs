@@ -1,0 +1,232 @@
+//! Appending: a stream of bytes onto an upload.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::time::Instant;
+
+use crate::access::Action;
+use crate::change::{Attempt, Change, Seen};
+use crate::digest::Hasher;
+use crate::error::Error;
+use crate::graph::Repository;
+use crate::id::SessionId;
+use crate::records::SessionRecord;
+use crate::upload::pipeline::{Checkpoint, CheckpointError, Pipeline};
+use crate::upload::session::MAX_RESERVE_BYTES;
+use crate::upload::writers::Writing;
+use crate::upload::{Upload, give_up};
+
+/// What is known of a chunk before its bytes come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chunk {
+    /// Where in the blob it begins; where the upload stands, if absent.
+    pub at: Option<u64>,
+    /// How many bytes it has, if known.
+    pub length: Option<u64>,
+}
+
+/// The most bytes reserved ahead of a stream of unknown length.
+const RESERVE_AHEAD_BYTES: u64 = 64 << 20;
+
+/// The error of a body: whatever the frontend's stream fails with.
+pub(super) type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An upload being written to by this request.
+pub(super) struct Open {
+    pub(super) id: SessionId,
+    pub(super) seen: Seen<SessionRecord>,
+    pub(super) record: SessionRecord,
+    pub(super) pipeline: Pipeline,
+    quota_bytes: Option<u64>,
+}
+
+impl Repository {
+    /// Appends the bytes of `body` to an upload; returns how it stands then, all of it durable.
+    /// Needs [`Action::Push`].
+    ///
+    /// A chunk that does not begin where the upload stands is [`Error::OutOfOrder`] with the right
+    /// offset; one that was already received whole is answered as received, so that repeating an
+    /// append after a lost answer is safe. Where `body` fails, or the future is dropped, the upload
+    /// stands at the last checkpoint (at most [`crate::Settings::checkpoint_bytes`] or
+    /// [`crate::Settings::checkpoint_interval`] ago), and a failed body's bytes are kept.
+    pub async fn append<S, E>(&self, id: SessionId, chunk: Chunk, body: S) -> Result<Upload, Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<SourceError>,
+    {
+        self.demand(Action::Push)?;
+        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
+        let (seen, record) = self.session(id).await?;
+        let offset = record.write.offset;
+        if let Some(at) = chunk.at {
+            if received(at, chunk.length, offset) {
+                return Ok(Upload { id, offset });
+            }
+            if at != offset {
+                return Err(Error::OutOfOrder { offset, at });
+            }
+        }
+        let mut open = self.open_session(id, seen, record, writing).await?;
+        let streamed = self.stream(&mut open, chunk.length, body).await;
+        if matches!(&streamed, Err(error) if !matches!(error, Error::Source(_))) {
+            streamed?;
+        }
+        self.checkpoint(&mut open).await?;
+        streamed?;
+        Ok(Upload { id, offset: open.record.write.offset })
+    }
+
+    pub(super) async fn open_session(
+        &self,
+        id: SessionId,
+        seen: Seen<SessionRecord>,
+        record: SessionRecord,
+        writing: Arc<Writing>,
+    ) -> Result<Open, Error> {
+        let object = record.object(self.scope.organisation, id);
+        if record.write == crate::content::WriteState::default() {
+            let write = self.core.blobs.start(&object).await?;
+            return self.opened(id, seen, SessionRecord { write, ..record }, writing).await;
+        }
+        self.opened(id, seen, record, writing).await
+    }
+
+    async fn opened(
+        &self,
+        id: SessionId,
+        seen: Seen<SessionRecord>,
+        record: SessionRecord,
+        writing: Arc<Writing>,
+    ) -> Result<Open, Error> {
+        let object = record.object(self.scope.organisation, id);
+        let writer = self.core.blobs.resume(&object, &record.write).await?;
+        let hasher = Hasher::restore(&record.hash);
+        let pipeline = Pipeline::new(writer, hasher, writing, record.write.offset);
+        Ok(Open { id, seen, record, pipeline, quota_bytes: self.scope.quota_bytes })
+    }
+
+    /// Takes all of `body`, with a checkpoint now and then. On return not all is durable.
+    pub(super) async fn stream<S, E>(
+        &self,
+        open: &mut Open,
+        length: Option<u64>,
+        body: S,
+    ) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<SourceError>,
+    {
+        let settings = &self.core.settings;
+        let begin = open.pipeline.taken();
+        let mut body = pin!(body);
+        let mut checkpoint_due = Instant::now() + settings.checkpoint_interval;
+        loop {
+            let next = tokio::time::timeout_at(checkpoint_due, body.next()).await;
+            match next {
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(Error::Source(error.into())),
+                Ok(Some(Ok(bytes))) => {
+                    self.take(open, bytes, begin, length).await?;
+                }
+                Err(_elapsed) => {}
+            }
+            let ahead = open.pipeline.taken().saturating_sub(open.record.write.offset);
+            if Instant::now() >= checkpoint_due || ahead >= settings.checkpoint_bytes {
+                if ahead > 0 {
+                    self.checkpoint(open).await?;
+                }
+                checkpoint_due = Instant::now() + settings.checkpoint_interval;
+            }
+        }
+        let found = open.pipeline.taken() - begin;
+        match length {
+            Some(wanted) if wanted != found => Err(Error::LengthMismatch { wanted, found }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn take(
+        &self,
+        open: &mut Open,
+        bytes: Bytes,
+        begin: u64,
+        length: Option<u64>,
+    ) -> Result<(), Error> {
+        let after = open.pipeline.taken() + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let max = self.core.settings.max_blob_bytes;
+        if after > max {
+            return Err(Error::BlobTooLarge { max });
+        }
+        if let Some(wanted) = length.filter(|length| after - begin > *length) {
+            return Err(Error::LengthMismatch { wanted, found: after - begin });
+        }
+        if after > open.record.reserved_bytes {
+            let rest = length.map_or(RESERVE_AHEAD_BYTES, |length| begin + length - after);
+            self.reserve(open, after, rest.min(MAX_RESERVE_BYTES)).await?;
+        }
+        open.pipeline.take(bytes, self.core.writers.batch_bytes()).await
+    }
+
+    /// Reserves room up to `needed` bytes of the blob, and `ahead` more where there is room.
+    async fn reserve(&self, open: &mut Open, needed: u64, ahead: u64) -> Result<(), Error> {
+        self.core.require_room().await?;
+        for reserved_bytes in [needed.saturating_add(ahead), needed] {
+            let record = SessionRecord { reserved_bytes, ..open.record.clone() };
+            match self.commit_session(open, record).await {
+                Err(Error::QuotaExceeded { .. }) if reserved_bytes > needed => {}
+                other => return other,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what came durable, and the row say so.
+    pub(super) async fn checkpoint(&self, open: &mut Open) -> Result<(), Error> {
+        let Checkpoint { hasher, write } = match open.pipeline.checkpoint().await {
+            Ok(checkpoint) => checkpoint,
+            Err(CheckpointError::Sync(error)) => {
+                // What was written is garbage, whatever a later sync would say.
+                give_up(&self.core, self.scope.organisation, open.id, &open.seen).await?;
+                return Err(error.into());
+            }
+            Err(CheckpointError::Write(error)) => return Err(error),
+        };
+        let hash = hasher.map_or_else(|| open.record.hash.clone(), |hasher| hasher.save());
+        let record = SessionRecord { hash, write, ..open.record.clone() };
+        self.commit_session(open, record).await
+    }
+
+    /// Commits a new state of the session; the first of two writers wins.
+    async fn commit_session(
+        &self,
+        open: &mut Open,
+        mut record: SessionRecord,
+    ) -> Result<(), Error> {
+        let now = self.core.now().await?;
+        record.epoch += 1;
+        record.expires_at = now.plus(self.core.settings.upload_idle);
+        let mut change = Change::new(&self.core);
+        change.replace(&open.seen, &record);
+        let (new, old) = (record.reserved_bytes, open.record.reserved_bytes);
+        let delta = i64::try_from(i128::from(new) - i128::from(old)).unwrap_or(i64::MAX);
+        change.use_bytes(self.scope.organisation, delta, open.quota_bytes);
+        match change.commit().await {
+            Ok(()) => {
+                open.seen = Seen::of(open.seen.key.clone(), record.clone());
+                open.record = record;
+                Ok(())
+            }
+            Err(Attempt::Lost) => Err(Error::UploadBusy { id: open.id }),
+            Err(Attempt::Failed(error)) => Err(error),
+        }
+    }
+}
+
+/// Whether a chunk lies wholly in what came before.
+fn received(at: u64, length: Option<u64>, offset: u64) -> bool {
+    length
+        .is_some_and(|length| length > 0 && at.checked_add(length).is_some_and(|end| end <= offset))
+}

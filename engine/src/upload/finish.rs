@@ -1,0 +1,295 @@
+//! Finishing: verify, publish, and one commit that makes the blob.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+
+use crate::access::Action;
+use crate::audit::EventKind;
+use crate::change::{Change, Seen, retry};
+use crate::content::{ObjectKey, ObjectRead, StoreError, WriteState};
+use crate::core::Core;
+use crate::digest::{Digest, Hasher};
+use crate::error::Error;
+use crate::graph::{BlobInfo, Repository, keep_content, link_blob};
+use crate::id::SessionId;
+use crate::keys;
+use crate::records::{BlobRecord, SessionRecord};
+use crate::upload::Chunk;
+use crate::upload::append::{Open, SourceError};
+use crate::upload::give_up;
+use crate::upload::pipeline::CheckpointError;
+
+/// How much of an object is read at a time to verify it.
+const READ_BYTES: usize = 1 << 20;
+
+/// An upload whose bytes are all durable.
+struct Complete<'a> {
+    id: SessionId,
+    seen: &'a Seen<SessionRecord>,
+    record: &'a SessionRecord,
+    write: &'a WriteState,
+    digest: Digest,
+}
+
+impl Repository {
+    /// Finishes an upload: verifies that its bytes are those of `digest` and makes them a blob of
+    /// this repository, durable when this returns. Needs [`Action::Push`].
+    ///
+    /// Bytes are neither copied nor read again, but where `digest` is of another algorithm than
+    /// the one hashed as they came. A wrong digest leaves nothing behind. Finishing again after a
+    /// lost answer is answered as finished.
+    pub async fn finish_upload(&self, id: SessionId, digest: &Digest) -> Result<BlobInfo, Error> {
+        let nothing = futures::stream::empty::<Result<Bytes, SourceError>>();
+        let chunk = Chunk { at: None, length: Some(0) };
+        self.finish_upload_with(id, chunk, nothing, digest).await
+    }
+
+    /// Appends a last chunk and finishes, with one commit for both.
+    pub async fn finish_upload_with<S, E>(
+        &self,
+        id: SessionId,
+        chunk: Chunk,
+        body: S,
+        digest: &Digest,
+    ) -> Result<BlobInfo, Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<SourceError>,
+    {
+        self.demand(Action::Push)?;
+        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
+        let (seen, record) = match self.session(id).await {
+            Ok(found) => found,
+            Err(Error::UploadUnknown { id }) => return self.finished_before(id, digest).await,
+            Err(error) => return Err(error),
+        };
+        let offset = record.write.offset;
+        if let Some(at) = chunk.at.filter(|at| *at != offset) {
+            return Err(Error::OutOfOrder { offset, at });
+        }
+        let mut open = self.open_session(id, seen, record, writing).await?;
+        if let Err(error) = self.stream(&mut open, chunk.length, body).await {
+            if matches!(error, Error::Source(_)) {
+                self.checkpoint(&mut open).await?;
+            }
+            return Err(error);
+        }
+        self.complete(open, digest).await
+    }
+
+    /// Pushes a blob whose digest is known, whole. Needs [`Action::Push`].
+    ///
+    /// Nothing is left behind where it fails. Where the repository has the blob already the bytes
+    /// are still taken and verified: nobody learns what is here by what is asked of them.
+    pub async fn push_blob<S, E>(
+        &self,
+        digest: &Digest,
+        length: Option<u64>,
+        body: S,
+    ) -> Result<BlobInfo, Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<SourceError>,
+    {
+        let (id, seen) = self.start(Some(digest), length).await?;
+        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
+        let Some(record) = seen.value.clone() else {
+            return Err(Error::UploadUnknown { id: id.to_string() });
+        };
+        let mut open = self.open_session(id, seen, record, writing).await?;
+        if let Err(error) = self.stream(&mut open, length, body).await {
+            self.abandon(&open).await;
+            return Err(error);
+        }
+        self.complete(open, digest).await
+    }
+
+    /// Gives up an upload that can't be finished; what can't be taken away now expires.
+    async fn abandon(&self, open: &Open) {
+        let organisation = self.scope.organisation;
+        if let Err(error) = give_up(&self.core, organisation, open.id, &open.seen).await {
+            tracing::warn!(id = %open.id, %error, "a failed upload stays until it expires");
+        }
+    }
+
+    /// The answer to finishing what is not under way: fine where the blob is here.
+    async fn finished_before(&self, id: String, digest: &Digest) -> Result<BlobInfo, Error> {
+        let scope = self.fresh_scope(1).await?;
+        let Ok(repository) = scope.existing(&self.path) else {
+            return Err(Error::UploadUnknown { id });
+        };
+        let rows = self.rows(&scope, repository, digest).await?;
+        match rows.link.value {
+            Some(link) if link.blob => Ok(BlobInfo { digest: *digest, size: link.size }),
+            _ => Err(Error::UploadUnknown { id }),
+        }
+    }
+
+    async fn complete(&self, mut open: Open, digest: &Digest) -> Result<BlobInfo, Error> {
+        let checkpoint = match open.pipeline.checkpoint().await {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                if matches!(error, CheckpointError::Sync(_)) {
+                    self.abandon(&open).await;
+                }
+                return Err(error.into());
+            }
+        };
+        let hashed = checkpoint.hasher.filter(|hasher| hasher.algorithm() == digest.algorithm());
+        let verified = hashed.is_some();
+        if let Some(found) = hashed.map(Hasher::finish).filter(|found| found != digest) {
+            self.abandon(&open).await;
+            return Err(Error::DigestMismatch { wanted: *digest, found });
+        }
+        let complete = Complete {
+            id: open.id,
+            seen: &open.seen,
+            record: &open.record,
+            write: &checkpoint.write,
+            digest: *digest,
+        };
+        let mut place = None;
+        if !verified {
+            let object = self.publish(&complete).await?;
+            let found = hash_object(&self.core, &object, complete.write.offset, digest).await?;
+            if found != *digest {
+                self.abandon(&open).await;
+                self.core.blobs.delete(&object).await?;
+                return Err(Error::DigestMismatch { wanted: *digest, found });
+            }
+            place = Some(object);
+        }
+        self.commit_blob(&complete, place).await
+    }
+
+    async fn publish(&self, complete: &Complete<'_>) -> Result<ObjectKey, Error> {
+        let organisation = self.scope.organisation;
+        let unfinished = complete.record.object(organisation, complete.id);
+        let finished = keys::object::settled(organisation, &complete.digest, complete.id);
+        Ok(self.core.blobs.finish(&unfinished, complete.write, &finished).await?)
+    }
+
+    /// The commit that makes the blob: until it, nobody sees it; from it on, it is durable.
+    async fn commit_blob(
+        &self,
+        complete: &Complete<'_>,
+        mut place: Option<ObjectKey>,
+    ) -> Result<BlobInfo, Error> {
+        let (digest, size) = (complete.digest, complete.write.offset);
+        let mut attempts = 0..;
+        let mut used = false;
+        let result = retry("a blob", async || {
+            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+            let now = self.core.now().await?;
+            let mut change = Change::new(&self.core);
+            let id = scope.write(&self.core, &mut change, &self.path, now);
+            let rows = self.rows(&scope, id, &digest).await?;
+            used = !keep_content(&mut change, &rows.blob);
+            if used {
+                let object = match &place {
+                    Some(object) => object,
+                    None => place.insert(self.publish(complete).await?),
+                };
+                let settled =
+                    *object == keys::object::settled(scope.organisation, &digest, complete.id);
+                let record = BlobRecord::stored(size, complete.id, settled, now);
+                change.replace(&rows.blob, &record);
+            }
+            // What was there before (rotten, or on its way out) was counted, and is replaced.
+            let before = rows.blob.value.as_ref().filter(|_| used).map_or(0, |blob| blob.size);
+            let stored = if used { size } else { 0 };
+            let delta = i128::from(stored)
+                - i128::from(before)
+                - i128::from(complete.record.reserved_bytes);
+            let delta = i64::try_from(delta).unwrap_or(i64::MIN);
+            change.use_bytes(scope.organisation, delta, scope.quota_bytes);
+            change.remove(complete.seen);
+            let until = now.plus(self.core.settings.lease);
+            link_blob(&mut change, &rows.link, self.core.next_number(now), size, until);
+            let repository = scope.reference(id, &self.path);
+            change.event(self.event(now, EventKind::BlobPushed { repository, digest, size }));
+            change.commit().await
+        })
+        .await;
+        match result {
+            Ok(()) => {
+                if !used {
+                    self.drop_copy(complete, place.as_ref()).await;
+                }
+                Ok(BlobInfo { digest, size })
+            }
+            // Another request finished or ended the upload first.
+            Err(Error::Contended { .. }) => {
+                self.finished_before(complete.id.to_string(), &digest).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The organisation has the content already: takes this upload's copy of it away.
+    async fn drop_copy(&self, complete: &Complete<'_>, published: Option<&ObjectKey>) {
+        let unfinished = complete.record.object(self.scope.organisation, complete.id);
+        let mut dropped = self.core.blobs.abort(&unfinished, complete.write).await;
+        if let (Ok(()), Some(object)) = (&dropped, published) {
+            dropped = self.core.blobs.delete(object).await;
+        }
+        if let Err(error) = dropped {
+            tracing::warn!(%unfinished, %error, "a second copy stays for the orphan sweep");
+        }
+    }
+}
+
+/// Reads an object whole and hashes it with the algorithm of `like`.
+pub(crate) async fn hash_object(
+    core: &Core,
+    object: &ObjectKey,
+    size: u64,
+    like: &Digest,
+) -> Result<Digest, Error> {
+    let mut hasher = Hasher::new(like.algorithm());
+    match core.blobs.read(object, 0..size).await? {
+        ObjectRead::Stream(mut stream) => {
+            while let Some(bytes) = stream.next().await {
+                let bytes = bytes?;
+                hasher = blocking(move || {
+                    hasher.update(&bytes);
+                    Ok(hasher)
+                })
+                .await?;
+            }
+            Ok(hasher.finish())
+        }
+        ObjectRead::File { file, offset, length } => {
+            let key = object.clone();
+            blocking(move || {
+                use std::os::unix::fs::FileExt;
+                let mut buffer = vec![0; READ_BYTES];
+                let mut done = 0;
+                while done < length {
+                    let want = usize::try_from(length - done).unwrap_or(READ_BYTES);
+                    let part = buffer.get_mut(..want.min(READ_BYTES)).unwrap_or_default();
+                    file.read_exact_at(part, offset + done).map_err(|error| {
+                        Error::from(StoreError::Failed {
+                            key: key.clone(),
+                            reason: error.to_string(),
+                            temporary: false,
+                        })
+                    })?;
+                    hasher.update(part);
+                    done += u64::try_from(part.len()).unwrap_or(u64::MAX);
+                }
+                Ok(hasher.finish())
+            })
+            .await
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::Unavailable("the work was given up".to_owned())),
+    }
+}

@@ -1,0 +1,161 @@
+//! An upload's row: start, look, cancel, give up.
+
+use crate::access::Action;
+use crate::change::{Attempt, Change, Seen, retry};
+use crate::content::{ObjectKey, WriteState};
+use crate::core::Core;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::Error;
+use crate::graph::Repository;
+use crate::id::{OrganisationId, SessionId};
+use crate::keys;
+use crate::records::SessionRecord;
+
+/// How an upload stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upload {
+    /// Its id.
+    pub id: SessionId,
+    /// How many bytes are durable: where to go on.
+    pub offset: u64,
+}
+
+/// The most bytes reserved in one step: what a lie about a length can hold back.
+pub(super) const MAX_RESERVE_BYTES: u64 = 1 << 30;
+
+impl SessionRecord {
+    /// Where the object lies while it is written.
+    pub(crate) fn object(&self, organisation: OrganisationId, id: SessionId) -> ObjectKey {
+        match &self.digest {
+            Some(digest) => keys::object::settled(organisation, digest, id),
+            None => keys::object::in_flight(organisation, id),
+        }
+    }
+}
+
+impl Repository {
+    /// Starts an upload. Needs [`Action::Push`].
+    ///
+    /// `digest`, where it is known already, says which algorithm to hash with and lets the bytes go
+    /// straight to their place; `length`, where it is known, reserves room for all of it, so that
+    /// what has no room is refused at once.
+    pub async fn start_upload(
+        &self,
+        digest: Option<&Digest>,
+        length: Option<u64>,
+    ) -> Result<Upload, Error> {
+        let (id, _) = self.start(digest, length).await?;
+        Ok(Upload { id, offset: 0 })
+    }
+
+    pub(super) async fn start(
+        &self,
+        digest: Option<&Digest>,
+        length: Option<u64>,
+    ) -> Result<(SessionId, Seen<SessionRecord>), Error> {
+        self.demand(Action::Push)?;
+        self.core.require_room().await?;
+        let max = self.core.settings.max_blob_bytes;
+        if length.is_some_and(|length| length > max) {
+            return Err(Error::BlobTooLarge { max });
+        }
+        let id = SessionId(self.core.seams.random_16());
+        let reserved_bytes = length.unwrap_or(0).min(MAX_RESERVE_BYTES);
+        let mut attempts = 0..;
+        let seen = retry("an upload", async || {
+            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+            let now = self.core.now().await?;
+            let mut change = Change::new(&self.core);
+            let repository = scope.write(&self.core, &mut change, &self.path, now);
+            let algorithm = digest.map_or(Algorithm::Sha256, Digest::algorithm);
+            let record = SessionRecord {
+                repository,
+                principal: self.caller.principal.as_str().to_owned(),
+                epoch: 0,
+                digest: digest.copied(),
+                hash: Hasher::new(algorithm).save(),
+                write: WriteState::default(),
+                reserved_bytes,
+                started_at: now,
+                expires_at: now.plus(self.core.settings.upload_idle),
+            };
+            let key = keys::session(scope.organisation, id);
+            change.absent(key.clone());
+            change.put(key.clone(), &record);
+            let delta = i64::try_from(reserved_bytes).unwrap_or(i64::MAX);
+            change.use_bytes(scope.organisation, delta, scope.quota_bytes);
+            change.commit().await?;
+            Ok(Seen::of(key, record))
+        })
+        .await?;
+        Ok((id, seen))
+    }
+
+    /// How an upload stands. Needs [`Action::Push`].
+    ///
+    /// Somebody else's upload, another repository's, and one that expired are
+    /// [`Error::UploadUnknown`].
+    pub async fn upload(&self, id: SessionId) -> Result<Upload, Error> {
+        self.demand(Action::Push)?;
+        let (_, record) = self.session(id).await?;
+        Ok(Upload { id, offset: record.write.offset })
+    }
+
+    pub(super) async fn session(
+        &self,
+        id: SessionId,
+    ) -> Result<(Seen<SessionRecord>, SessionRecord), Error> {
+        let unknown = || Error::UploadUnknown { id: id.to_string() };
+        let organisation = self.scope.organisation;
+        let seen: Seen<SessionRecord> = self.core.read(keys::session(organisation, id)).await?;
+        let record = seen.value.clone().ok_or_else(unknown)?;
+        // The first upload of a new repository made it: the handle may be older.
+        let repository = match &self.scope.repository {
+            Some((repository, _)) => *repository,
+            None => self.fresh_scope(1).await?.existing(&self.path).map_err(|_| unknown())?,
+        };
+        let now = self.core.now().await?;
+        let own = record.repository == repository
+            && record.principal == self.caller.principal.as_str()
+            && record.expires_at > now;
+        if own { Ok((seen, record)) } else { Err(unknown()) }
+    }
+
+    /// Gives an upload up. Needs [`Action::Push`].
+    pub async fn cancel_upload(&self, id: SessionId) -> Result<(), Error> {
+        self.demand(Action::Push)?;
+        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
+        let (seen, _) = self.session(id).await?;
+        let given_up = give_up(&self.core, self.scope.organisation, id, &seen).await?;
+        drop(writing);
+        if given_up { Ok(()) } else { Err(Error::UploadUnknown { id: id.to_string() }) }
+    }
+}
+
+/// Removes an upload's row and then its object. False where the row changed meanwhile: somebody
+/// went on with it or ended it, and nothing was done.
+///
+/// The row goes first: from then on no finishing commit can happen (it requires the row), so the
+/// object is nobody's. A crash in between leaves it to the orphan sweep.
+pub(crate) async fn give_up(
+    core: &Core,
+    organisation: OrganisationId,
+    id: SessionId,
+    seen: &Seen<SessionRecord>,
+) -> Result<bool, Error> {
+    let Some(record) = &seen.value else { return Ok(false) };
+    let mut change = Change::new(core);
+    change.remove(seen);
+    let reserved = i64::try_from(record.reserved_bytes).unwrap_or(i64::MAX);
+    change.use_bytes(organisation, -reserved, None);
+    match change.commit().await {
+        Ok(()) => {}
+        Err(Attempt::Lost) => return Ok(false),
+        Err(Attempt::Failed(error)) => return Err(error),
+    }
+    let object = record.object(organisation, id);
+    if let Err(error) = core.blobs.abort(&object, &record.write).await {
+        tracing::warn!(%object, %error, "an upload's object stays for the orphan sweep");
+    }
+    Ok(true)
+}
