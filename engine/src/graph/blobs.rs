@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::access::Action;
 use crate::audit::EventKind;
-use crate::change::{Attempt, Change, Seen, retry};
+use crate::change::{Change, Seen, retry};
 use crate::content::{ObjectKey, ObjectRead, StoreError};
 use crate::digest::Digest;
 use crate::error::Error;

@@ -3,7 +3,7 @@
 use super::ManifestError;
 
 /// What a manifest is, by its media type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ManifestKind {
     /// `application/vnd.oci.image.manifest.v1+json`.
     OciImage,

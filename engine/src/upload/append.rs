@@ -71,10 +71,10 @@ impl Repository {
         }
         let mut open = self.open_session(id, seen, record, writing).await?;
         let streamed = self.stream(&mut open, chunk.length, body).await;
-        if matches!(&streamed, Err(error) if !matches!(error, Error::Source(_))) {
-            streamed?;
+        // A body that broke off leaves good bytes; any other failure leaves the last checkpoint.
+        if matches!(&streamed, Ok(()) | Err(Error::Source(_))) {
+            self.checkpoint(&mut open).await?;
         }
-        self.checkpoint(&mut open).await?;
         streamed?;
         Ok(Upload { id, offset: open.record.write.offset })
     }

@@ -1,0 +1,112 @@
+//! A small world to test in: one organisation with one registry, a clock that stands still.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::access::{Action, Caller, PrincipalId};
+use crate::change::Change;
+use crate::content::OpendalStore;
+use crate::digest::{Algorithm, Digest};
+use crate::id::{OrganisationId, RegistryId};
+use crate::keys;
+use crate::meta::MemoryStore;
+use crate::name::{Reference, Tag};
+use crate::records::{Life, NameRecord, OrganisationRecord, RegistryRecord};
+use crate::seam::{ManualClock, Seams, SeededEntropy, Timestamp};
+use crate::{Engine, Error, ManifestPush, Repository, Settings};
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) caller: Caller,
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+pub(crate) fn body(bytes: &[u8]) -> impl futures::Stream<Item = Result<Bytes, Error>> + Send {
+    futures::stream::iter([Ok(Bytes::copy_from_slice(bytes))])
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+        let entropy = Arc::new(SeededEntropy::new(7));
+        let seams = Seams { clock: clock.clone(), entropy };
+        let meta = Arc::new(MemoryStore::new(seams.clock.clone()));
+        let blobs = Arc::new(OpendalStore::memory().unwrap());
+        let engine = Engine::builder(meta, blobs)
+            .seams(seams)
+            .settings(Settings { inline_manifest_bytes: 2048, ..Settings::default() })
+            .build()
+            .await
+            .unwrap();
+        let mut change = Change::new(&engine.core);
+        let (organisation, registry) = (OrganisationId(1), RegistryId(2));
+        let created_at = Timestamp(0);
+        change.put(keys::organisation_name("acme"), &NameRecord::Live(1));
+        let (name, life) = ("acme".to_owned(), Life::Live);
+        let record = OrganisationRecord { name, life, created_at, quota_bytes: Some(1 << 30) };
+        change.put(keys::organisation(organisation), &record);
+        change.put(keys::registry_name(organisation, "main"), &NameRecord::Live(2));
+        let name = "main".to_owned();
+        let record =
+            RegistryRecord { name, life, created_at, public: false, sparse_indexes: false };
+        change.put(keys::registry(organisation, registry), &record);
+        change.commit().await.unwrap();
+        let caller = Caller::known(PrincipalId::new("user:tester").unwrap());
+        Self { engine, clock, caller }
+    }
+
+    pub(crate) async fn open(&self, name: &str, action: Action) -> Result<Repository, Error> {
+        let path = format!("acme/main/{name}").parse().unwrap();
+        self.engine.repository(&self.caller, &path, action).await
+    }
+
+    pub(crate) async fn push_blob(&self, name: &str, bytes: &[u8]) -> Digest {
+        let repository = self.open(name, Action::Push).await.unwrap();
+        let digest = sha256(bytes);
+        repository.push_blob(&digest, None, body(bytes)).await.unwrap();
+        digest
+    }
+
+    pub(crate) async fn push_manifest(
+        &self,
+        name: &str,
+        manifest: &str,
+        tags: &[&str],
+    ) -> Result<Digest, Error> {
+        let repository = self.open(name, Action::Push).await?;
+        let push = ManifestPush {
+            bytes: Bytes::copy_from_slice(manifest.as_bytes()),
+            content_type: Some("application/vnd.oci.image.manifest.v1+json".to_owned()),
+            digest: None,
+            tags: tags.iter().map(|tag| tag.parse::<Tag>().unwrap()).collect(),
+        };
+        repository.push_manifest(&push).await.map(|pushed| pushed.digest)
+    }
+
+    /// A manifest of one layer, pushed whole.
+    pub(crate) async fn push_image(&self, name: &str, layer: &[u8], tag: &str) -> Digest {
+        let config = self.push_blob(name, b"{}").await;
+        let digest = self.push_blob(name, layer).await;
+        let manifest = image(&config, 2, &digest, layer.len());
+        self.push_manifest(name, &manifest, &[tag]).await.unwrap()
+    }
+
+    pub(crate) async fn digest_of(&self, name: &str, tag: &str) -> Result<Digest, Error> {
+        let repository = self.open(name, Action::Pull).await?;
+        let reference: Reference = tag.parse().unwrap();
+        Ok(repository.manifest(&reference).await?.digest)
+    }
+}
+
+pub(crate) fn image(config: &Digest, config_size: usize, layer: &Digest, size: usize) -> String {
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":{config_size}}},
+        "layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{layer}","size":{size}}}]}}"#
+    )
+}
