@@ -3,9 +3,10 @@
 //!
 //! A change is optimistic. [`Core::read`] returns what a row said as a [`Seen`]; a change that
 //! leans on it requires that it still says so. Where that does not hold any more the whole attempt
-//! is made again by [`retry`], reading anew.
+//! is made again by `retry!`, reading anew.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
@@ -65,20 +66,43 @@ impl<E: Into<Error>> From<E> for Attempt {
 /// commit won, so the system as a whole went on.
 const ATTEMPTS: usize = 64;
 
-/// Makes `attempt` until it is not [`Attempt::Lost`].
-pub(crate) async fn retry<T>(
-    what: &'static str,
-    mut attempt: impl AsyncFnMut() -> Result<T, Attempt>,
-) -> Result<T, Error> {
-    for _ in 0..ATTEMPTS {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(Attempt::Failed(error)) => return Err(error),
-            // The winner's commit is durable already; letting others run first spreads the rest.
-            Err(Attempt::Lost) => tokio::task::yield_now().await,
+/// Makes an attempt, which ends in `Result<T, Attempt>`, until it is not [`Attempt::Lost`]; the
+/// result is `Result<T, Error>`. `$attempt` counts from 0.
+///
+/// A macro, because the compiler can't show that a generic function over async closures is `Send`.
+macro_rules! retry {
+    ($what:literal, $attempt:ident => $body:block) => {{
+        let mut attempts = 0_usize;
+        loop {
+            #[allow(unused_variables, reason = "not every attempt cares which it is")]
+            let $attempt = attempts;
+            let ended: Result<_, $crate::change::Attempt> = async $body.await;
+            match $crate::change::again($what, &mut attempts, ended).await {
+                std::ops::ControlFlow::Break(result) => break result,
+                std::ops::ControlFlow::Continue(()) => {}
+            }
         }
+    }};
+}
+pub(crate) use retry;
+
+/// Whether another attempt is to be made.
+pub(crate) async fn again<T>(
+    what: &'static str,
+    attempts: &mut usize,
+    ended: Result<T, Attempt>,
+) -> ControlFlow<Result<T, Error>> {
+    match ended {
+        Ok(done) => return ControlFlow::Break(Ok(done)),
+        Err(Attempt::Failed(error)) => return ControlFlow::Break(Err(error)),
+        Err(Attempt::Lost) => *attempts += 1,
     }
-    Err(Error::Contended { what })
+    if *attempts >= ATTEMPTS {
+        return ControlFlow::Break(Err(Error::Contended { what }));
+    }
+    // The winner's commit is durable already; letting others run first spreads the rest.
+    tokio::task::yield_now().await;
+    ControlFlow::Continue(())
 }
 
 /// A change being built.

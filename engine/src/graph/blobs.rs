@@ -85,9 +85,8 @@ impl Repository {
         if !self.may(Action::Push).await? {
             return Ok(info);
         }
-        let mut first = true;
-        retry("a lease", async || {
-            if !std::mem::take(&mut first) {
+        retry!("a lease", attempt => {
+            if attempt > 0 {
                 rows = self.readable(digest).await?.0;
             }
             let now = self.core.now().await?;
@@ -107,8 +106,7 @@ impl Repository {
             }
             link_blob(&mut change, &rows.link, link.number, link.size, now.plus(lease));
             change.commit().await
-        })
-        .await?;
+        })?;
         Ok(info)
     }
 
@@ -167,9 +165,8 @@ impl Repository {
     }
 
     async fn mount_from(&self, digest: &Digest, from: RepositoryId) -> Result<bool, Error> {
-        let mut attempts = 0..;
-        retry("a mount", async || {
-            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+        retry!("a mount", attempt => {
+            let scope = self.fresh_scope(attempt).await?;
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
             let id = scope.write(&self.core, &mut change, &self.path, now);
@@ -197,7 +194,6 @@ impl Repository {
             change.commit().await?;
             Ok(true)
         })
-        .await
     }
 }
 

@@ -21,9 +21,8 @@ impl Repository {
     /// Fails with [`Error::InUse`] where an index here names it.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), Error> {
         self.demand(Action::Delete)?;
-        let mut attempts = 0..;
-        retry("a manifest", async || {
-            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+        retry!("a manifest", attempt => {
+            let scope = self.fresh_scope(attempt).await?;
             let id = scope.existing(&self.path)?;
             let key = keys::link(scope.organisation, digest, id);
             let seen: Seen<LinkRecord> = self.core.read(key).await?;
@@ -37,7 +36,6 @@ impl Repository {
                 Unlinked::Condemned(link) => self.finish_delete(&scope, id, digest, &link).await,
             }
         })
-        .await
     }
 
     async fn finish_delete(
@@ -125,9 +123,8 @@ impl Repository {
     /// Fails with [`Error::InUse`] where a manifest here names it.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), Error> {
         self.demand(Action::Delete)?;
-        let mut attempts = 0..;
-        retry("a blob", async || {
-            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+        retry!("a blob", attempt => {
+            let scope = self.fresh_scope(attempt).await?;
             let id = scope.existing(&self.path)?;
             let key = keys::link(scope.organisation, digest, id);
             let seen: Seen<LinkRecord> = self.core.read(key).await?;
@@ -156,7 +153,6 @@ impl Repository {
             change.event(self.event(now, EventKind::BlobDeleted { repository, digest }));
             change.commit().await
         })
-        .await
     }
 
     async fn in_use(

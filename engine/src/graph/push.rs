@@ -83,12 +83,10 @@ impl Repository {
             None
         };
         let push = Push { push, manifest, digest: found, placed };
-        let mut attempts = 0..;
-        let result = retry("a manifest", async || {
-            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+        let result = retry!("a manifest", attempt => {
+            let scope = self.fresh_scope(attempt).await?;
             self.try_push(&scope, &push).await
-        })
-        .await;
+        });
         if let Some(placed) = &push.placed {
             // The bytes were there already, or the push failed: this copy is nobody's.
             self.discard_unused(&push.digest, placed).await;

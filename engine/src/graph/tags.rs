@@ -41,9 +41,8 @@ impl Repository {
     /// Removes a tag; its manifest stays. Needs [`Action::Delete`].
     pub async fn delete_tag(&self, tag: &Tag) -> Result<(), Error> {
         self.demand(Action::Delete)?;
-        let mut attempts = 0..;
-        retry("a tag", async || {
-            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+        retry!("a tag", attempt => {
+            let scope = self.fresh_scope(attempt).await?;
             let id = scope.existing(&self.path)?;
             let seen: Seen<TagRecord> =
                 self.core.read(keys::tag(scope.organisation, id, tag.as_str())).await?;
@@ -61,6 +60,5 @@ impl Repository {
             change.event(self.event(now, EventKind::TagDeleted { repository, tag, digest }));
             change.commit().await
         })
-        .await
     }
 }

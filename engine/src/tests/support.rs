@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::access::{Action, Caller, PrincipalId};
 use crate::change::Change;
-use crate::content::OpendalStore;
+use crate::content::opendal::OpendalStore;
 use crate::digest::{Algorithm, Digest};
 use crate::id::{OrganisationId, RegistryId};
 use crate::keys;
@@ -35,7 +35,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let entropy = Arc::new(SeededEntropy::new(7));
         let seams = Seams { clock: clock.clone(), entropy };
-        let meta = Arc::new(MemoryStore::new(seams.clock.clone()));
+        let meta = Arc::new(MemoryStore::new(&seams));
         let blobs = Arc::new(OpendalStore::memory().unwrap());
         let engine = Engine::builder(meta, blobs)
             .seams(seams)

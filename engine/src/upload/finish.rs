@@ -98,17 +98,17 @@ impl Repository {
         };
         let mut open = self.open_session(id, seen, record, writing).await?;
         if let Err(error) = self.stream(&mut open, length, body).await {
-            self.abandon(&open).await;
+            self.abandon(open.id, &open.seen).await;
             return Err(error);
         }
         self.complete(open, digest).await
     }
 
     /// Gives up an upload that can't be finished; what can't be taken away now expires.
-    async fn abandon(&self, open: &Open) {
+    async fn abandon(&self, id: SessionId, seen: &Seen<SessionRecord>) {
         let organisation = self.scope.organisation;
-        if let Err(error) = give_up(&self.core, organisation, open.id, &open.seen).await {
-            tracing::warn!(id = %open.id, %error, "a failed upload stays until it expires");
+        if let Err(error) = give_up(&self.core, organisation, id, seen).await {
+            tracing::warn!(%id, %error, "a failed upload stays until it expires");
         }
     }
 
@@ -130,7 +130,7 @@ impl Repository {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
                 if matches!(error, CheckpointError::Sync(_)) {
-                    self.abandon(&open).await;
+                    self.abandon(open.id, &open.seen).await;
                 }
                 return Err(error.into());
             }
@@ -138,7 +138,7 @@ impl Repository {
         let hashed = checkpoint.hasher.filter(|hasher| hasher.algorithm() == digest.algorithm());
         let verified = hashed.is_some();
         if let Some(found) = hashed.map(Hasher::finish).filter(|found| found != digest) {
-            self.abandon(&open).await;
+            self.abandon(open.id, &open.seen).await;
             return Err(Error::DigestMismatch { wanted: *digest, found });
         }
         let complete = Complete {
@@ -153,7 +153,7 @@ impl Repository {
             let object = self.publish(&complete).await?;
             let found = hash_object(&self.core, &object, complete.write.offset, digest).await?;
             if found != *digest {
-                self.abandon(&open).await;
+                self.abandon(open.id, &open.seen).await;
                 self.core.blobs.delete(&object).await?;
                 return Err(Error::DigestMismatch { wanted: *digest, found });
             }
@@ -176,10 +176,9 @@ impl Repository {
         mut place: Option<ObjectKey>,
     ) -> Result<BlobInfo, Error> {
         let (digest, size) = (complete.digest, complete.write.offset);
-        let mut attempts = 0..;
         let mut used = false;
-        let result = retry("a blob", async || {
-            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+        let result = retry!("a blob", attempt => {
+            let scope = self.fresh_scope(attempt).await?;
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
             let id = scope.write(&self.core, &mut change, &self.path, now);
@@ -209,8 +208,7 @@ impl Repository {
             let repository = scope.reference(id, &self.path);
             change.event(self.event(now, EventKind::BlobPushed { repository, digest, size }));
             change.commit().await
-        })
-        .await;
+        });
         match result {
             Ok(()) => {
                 if !used {

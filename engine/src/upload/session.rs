@@ -61,9 +61,8 @@ impl Repository {
         }
         let id = SessionId(self.core.seams.random_16());
         let reserved_bytes = length.unwrap_or(0).min(MAX_RESERVE_BYTES);
-        let mut attempts = 0..;
-        let seen = retry("an upload", async || {
-            let scope = self.fresh_scope(attempts.next().unwrap_or(1)).await?;
+        let seen = retry!("an upload", attempt => {
+            let scope = self.fresh_scope(attempt).await?;
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
             let repository = scope.write(&self.core, &mut change, &self.path, now);
@@ -86,8 +85,7 @@ impl Repository {
             change.use_bytes(scope.organisation, delta, scope.quota_bytes);
             change.commit().await?;
             Ok(Seen::of(key, record))
-        })
-        .await?;
+        })?;
         Ok((id, seen))
     }
 
