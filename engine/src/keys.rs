@@ -155,6 +155,19 @@ pub(crate) fn link(organisation: OrganisationId, digest: &Digest, repository: Re
     Build(blob(organisation, digest)).number(repository.0).0
 }
 
+/// What a key below [`contents`] is about: a blob, or a link of a repository to it.
+pub(crate) fn parse_content(key: &[u8]) -> Option<(Digest, Option<RepositoryId>)> {
+    /// `o`, the organisation's id, `d`.
+    const BEFORE: usize = 10;
+    let rest = key.get(BEFORE..)?;
+    if let Some(digest) = Digest::from_bytes(rest) {
+        return Some((digest, None));
+    }
+    let (digest, repository) = rest.split_last_chunk::<8>()?;
+    let repository = RepositoryId(u64::from_be_bytes(*repository));
+    Some((Digest::from_bytes(digest)?, Some(repository)))
+}
+
 /// All rows of one repository.
 pub(crate) fn repository_rows(organisation: OrganisationId, repository: RepositoryId) -> Key {
     Build::organisation(organisation, b'r').number(repository.0).0

@@ -21,6 +21,7 @@ pub mod digest;
 pub mod disk;
 
 mod error;
+pub mod extension;
 mod graph;
 pub mod id;
 mod keys;
@@ -29,6 +30,7 @@ pub mod meta;
 pub mod name;
 mod records;
 pub mod seam;
+pub mod tenancy;
 mod upload;
 
 use std::sync::Arc;

@@ -106,6 +106,9 @@ pub(crate) enum NameRecord {
 pub(crate) enum Life {
     /// In use.
     Live,
+    /// Takes no writes while somebody looks whether it is empty, to delete it: then either
+    /// `Deleting` or `Live` again. What a crash left so is made live by the next collection.
+    Closing,
     /// Being deleted: answers as absent, and its rows go away behind.
     Deleting,
 }
@@ -118,6 +121,9 @@ pub(crate) struct OrganisationRecord {
     pub(crate) created_at: Timestamp,
     /// The most bytes it may store and reserve; no bound where absent.
     pub(crate) quota_bytes: Option<u64>,
+    /// How many members are admin of the whole organisation. Kept here, in the commits that change
+    /// it, so that two who demote each other at once meet in one row and one admin stays.
+    pub(crate) admins: u32,
 }
 
 /// A registry of an organisation.

@@ -20,6 +20,7 @@ pub struct RepositoryRef {
 
 /// What happened. Each acknowledged change has exactly one, committed with it (I7).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
     /// An organisation was created.
@@ -166,6 +167,58 @@ pub enum EventKind {
         /// Each chain with its length and last hash.
         heads: Vec<(ChainId, u64, [u8; 32])>,
     },
+}
+
+impl EventKind {
+    /// What kind it is, as its JSON names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::OrganisationCreated { .. } => "organisation_created",
+            Self::OrganisationChanged { .. } => "organisation_changed",
+            Self::OrganisationDeleted { .. } => "organisation_deleted",
+            Self::RegistryCreated { .. } => "registry_created",
+            Self::RegistryChanged { .. } => "registry_changed",
+            Self::RegistryDeleted { .. } => "registry_deleted",
+            Self::MemberSet { .. } => "member_set",
+            Self::BlobPushed { .. } => "blob_pushed",
+            Self::BlobMounted { .. } => "blob_mounted",
+            Self::BlobDeleted { .. } => "blob_deleted",
+            Self::ManifestPushed { .. } => "manifest_pushed",
+            Self::ManifestDeleted { .. } => "manifest_deleted",
+            Self::TagDeleted { .. } => "tag_deleted",
+            Self::Pulled { .. } => "pulled",
+            Self::SignedIn { .. } => "signed_in",
+            Self::Refused { .. } => "refused",
+            Self::Identity { .. } => "identity",
+            Self::Maintained { .. } => "maintained",
+            Self::Sealed { .. } => "sealed",
+        }
+    }
+
+    /// The repository it happened in, where it happened in one.
+    pub fn repository(&self) -> Option<&RepositoryRef> {
+        match self {
+            Self::BlobPushed { repository, .. }
+            | Self::BlobMounted { repository, .. }
+            | Self::BlobDeleted { repository, .. }
+            | Self::ManifestPushed { repository, .. }
+            | Self::ManifestDeleted { repository, .. }
+            | Self::TagDeleted { repository, .. }
+            | Self::Pulled { repository, .. } => Some(repository),
+            Self::OrganisationCreated { .. }
+            | Self::OrganisationChanged { .. }
+            | Self::OrganisationDeleted { .. }
+            | Self::RegistryCreated { .. }
+            | Self::RegistryChanged { .. }
+            | Self::RegistryDeleted { .. }
+            | Self::MemberSet { .. }
+            | Self::SignedIn { .. }
+            | Self::Refused { .. }
+            | Self::Identity { .. }
+            | Self::Maintained { .. }
+            | Self::Sealed { .. } => None,
+        }
+    }
 }
 
 /// Something that happened, with who did it, from where and when.

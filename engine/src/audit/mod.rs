@@ -7,11 +7,17 @@
 //!
 //! What it never does: drop a line. Where pulls come faster than they can be written, they wait.
 
+mod chains;
 mod event;
 mod pulls;
+mod seal;
+mod trail;
+pub(crate) mod verify;
 
 pub use event::{Event, EventKind, RepositoryRef, SYSTEM};
 pub(crate) use pulls::{PullLog, flush};
+pub use trail::{TrailLine, TrailQuery};
+pub use verify::{ChainHead, Problem, Verification};
 
 use bytes::Bytes;
 

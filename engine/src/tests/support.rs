@@ -48,7 +48,8 @@ impl World {
         let created_at = Timestamp(0);
         change.put(keys::organisation_name("acme"), &NameRecord::Live(1));
         let (name, life) = ("acme".to_owned(), Life::Live);
-        let record = OrganisationRecord { name, life, created_at, quota_bytes: Some(1 << 30) };
+        let record =
+            OrganisationRecord { name, life, created_at, quota_bytes: Some(1 << 30), admins: 0 };
         change.put(keys::organisation(organisation), &record);
         change.put(keys::registry_name(organisation, "main"), &NameRecord::Live(2));
         let name = "main".to_owned();

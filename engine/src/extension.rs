@@ -1,0 +1,226 @@
+//! The door for frontends' own records: users, tokens, facts of a package format.
+//!
+//! Promises: a namespace's records are nobody else's; a batch is committed whole and durably, or
+//! not at all; its requirements hold at that moment; each batch has at least one line in the audit
+//! trail, committed with it (DESIGN D10), which is also the event that subscribers see.
+//!
+//! What it never does: understand what is kept, ask an authorizer (the frontend that owns the
+//! namespace does, before it calls), or count against a quota.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::Engine;
+use crate::audit::Event;
+use crate::change::{Attempt, Change, Seen};
+use crate::core::Core;
+use crate::error::Error;
+use crate::graph::{MAX_PAGE, Page};
+use crate::keys;
+use crate::meta::{MAX_KEY_BYTES, prefix_range};
+use crate::records::{Record, RecordError};
+use crate::seam::Timestamp;
+
+/// The longest key of a record, in bytes: what the store takes, less the namespace.
+pub const MAX_RECORD_KEY_BYTES: usize = MAX_KEY_BYTES - MAX_NAMESPACE_BYTES - 2;
+/// The longest namespace, in bytes.
+pub const MAX_NAMESPACE_BYTES: usize = 64;
+
+/// The records of one namespace. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example(
+/// #     engine: strongroom_engine::Engine,
+/// #     created: strongroom_engine::audit::Event,
+/// # ) -> Result<(), strongroom_engine::Error> {
+/// use strongroom_engine::extension::Batch;
+///
+/// let users = engine.extension("identity");
+/// // Fails with `Error::Contended` where the user is there already.
+/// users.commit(Batch::new().absent("user/ann").put("user/ann", "…").event(created)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Extension {
+    core: Arc<Core>,
+    namespace: Arc<str>,
+}
+
+/// A record with the version that a later batch can require.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key in the namespace.
+    pub key: Vec<u8>,
+    /// What was put there.
+    pub value: Bytes,
+    /// What it is now, for [`Batch::unchanged`].
+    pub version: Version,
+}
+
+/// What a record was when it was read. Two versions of one key are equal exactly where its value
+/// was the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(Bytes);
+
+/// One conditional change of a namespace's records, being built. Order within it has no meaning;
+/// of two writes of one key the last counts.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    require: Vec<(Vec<u8>, Option<Version>)>,
+    write: Vec<(Vec<u8>, Option<Bytes>)>,
+    events: Vec<Event>,
+}
+
+impl Batch {
+    /// A batch that does nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Requires that there is no record at `key`.
+    pub fn absent(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.require.push((key.into(), None));
+        self
+    }
+
+    /// Requires that the record at `key` is what it was when it was read.
+    pub fn unchanged(mut self, key: impl Into<Vec<u8>>, version: Version) -> Self {
+        self.require.push((key.into(), Some(version)));
+        self
+    }
+
+    /// Writes a record.
+    pub fn put(mut self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) -> Self {
+        self.write.push((key.into(), Some(value.into())));
+        self
+    }
+
+    /// Removes a record; what is absent is removed already.
+    pub fn delete(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.write.push((key.into(), None));
+        self
+    }
+
+    /// Adds a line to the audit trail of the event's organisation.
+    pub fn event(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+}
+
+impl Engine {
+    /// The records of a frontend, by its namespace: 1 to 64 of `[a-z0-9-]`, a constant of the
+    /// frontend. Any other makes every call fail with [`Error::Invalid`].
+    pub fn extension(&self, namespace: &str) -> Extension {
+        Extension { core: Arc::clone(&self.core), namespace: namespace.into() }
+    }
+}
+
+impl Extension {
+    /// The record at `key`.
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
+        let key = key.as_ref();
+        let value = self.core.meta.get(&self.row(key)?).await?;
+        Ok(value.map(|value| entry(key.to_vec(), value)))
+    }
+
+    /// The records whose keys begin with `prefix`, in the order of their keys, at most `limit`.
+    /// The next page is what comes `after` this one's [`Page::next`], a key in hexadecimal.
+    pub async fn scan(
+        &self,
+        prefix: impl AsRef<[u8]>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Entry>, Error> {
+        let before = self.row(&[])?.len();
+        let mut range = prefix_range(&self.row(prefix.as_ref())?);
+        if let Some(after) = after {
+            let key = const_hex::decode(after)
+                .map_err(|_| Error::Invalid(format!("{after:?} is no cursor of a scan")))?;
+            let mut start = self.row(&key)?;
+            // The first key behind `after`.
+            start.push(0);
+            range.start = range.start.max(start);
+        }
+        let limit = limit.clamp(1, MAX_PAGE);
+        let rows =
+            if range.is_empty() { Vec::new() } else { self.core.meta.scan(range, limit).await? };
+        let full = rows.len() == limit;
+        let items: Vec<_> = rows
+            .into_iter()
+            .map(|(key, value)| entry(key.get(before..).unwrap_or_default().to_vec(), value))
+            .collect();
+        let next = items.last().filter(|_| full).map(|entry| const_hex::encode(&entry.key));
+        Ok(Page { items, next })
+    }
+
+    /// Commits a batch, durably, or changes nothing. Dropping the future does not take it back: it
+    /// may happen or not, and it happens whole.
+    ///
+    /// [`Error::Contended`] where a requirement does not hold: read again and decide anew.
+    /// [`Error::Invalid`] for a batch without an event.
+    pub async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        if batch.events.is_empty() {
+            return Err(Error::Invalid("a change needs a line in the audit trail".to_owned()));
+        }
+        let mut change = Change::new(&self.core);
+        for (key, version) in batch.require {
+            let raw = version.map(|version| version.0);
+            change.lean(&Seen::<Opaque>::new(self.row(&key)?, raw)?);
+        }
+        for (key, value) in batch.write {
+            let key = self.row(&key)?;
+            match value {
+                Some(value) => change.put_raw(key, value),
+                None => change.delete(key),
+            }
+        }
+        for event in batch.events {
+            change.event(event);
+        }
+        match change.commit().await {
+            Ok(()) => Ok(()),
+            Err(Attempt::Lost) => Err(Error::Contended { what: "a record of a frontend" }),
+            Err(Attempt::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The time by the store's clock, for events and expiry: one clock for all nodes.
+    pub async fn now(&self) -> Result<Timestamp, Error> {
+        self.core.now().await
+    }
+
+    fn row(&self, key: &[u8]) -> Result<Vec<u8>, Error> {
+        let name = self.namespace.as_bytes();
+        let good = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if name.is_empty() || name.len() > MAX_NAMESPACE_BYTES || !name.iter().all(good) {
+            return Err(Error::Invalid(format!("{:?} is no namespace", self.namespace)));
+        }
+        if key.len() > MAX_RECORD_KEY_BYTES {
+            return Err(Error::Invalid(format!(
+                "a record's key has at most {MAX_RECORD_KEY_BYTES} bytes, not {}",
+                key.len()
+            )));
+        }
+        Ok(keys::extension(&self.namespace, key))
+    }
+}
+
+fn entry(key: Vec<u8>, value: Bytes) -> Entry {
+    Entry { key, version: Version(value.clone()), value }
+}
+
+/// A frontend's record, as far as a change needs to know it: not at all.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Opaque;
+
+impl Record for Opaque {
+    const KIND: &'static str = "extension";
+
+    fn decode(_: &[u8]) -> Result<Self, RecordError> {
+        Ok(Self)
+    }
+}

@@ -1,0 +1,399 @@
+//! What is left of deleted organisations and registries, taken away behind.
+//!
+//! The collector calls [`purge`] before it walks. Whatever is [`Life::Deleting`] gets no new rows
+//! (every write leans on its record), so each step can be repeated: a kill in the middle costs
+//! nothing, and the record goes last. Rows go before their objects: a crash between the two leaves
+//! garbage that the sweep of orphans finds, never a fact without its bytes.
+
+use std::ops::Range;
+
+use crate::access::Origin;
+use crate::audit::{Event, EventKind};
+use crate::change::{Attempt, Change, Seen, retry};
+use crate::content::{ObjectKey, WriteState};
+use crate::core::Core;
+use crate::error::Error;
+use crate::graph::stripe_of_organisation;
+use crate::id::{OrganisationId, RegistryId, RepositoryId, SessionId};
+use crate::keys;
+use crate::meta::{Key, MAX_SCAN_ROWS, Row, prefix_range};
+use crate::records::{
+    BlobRecord, Life, MemberRecord, NameRecord, OrganisationRecord, Record, RegistryRecord,
+    SessionRecord,
+};
+use crate::tenancy::usage::Homes;
+
+/// The most rows one commit removes: small enough that others' commits do not wait behind it.
+const ROWS_PER_COMMIT: usize = 256;
+
+/// What a purge took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Purged {
+    /// Rows of the metadata.
+    pub(crate) rows: u64,
+    /// Objects of the blob store, finished or not.
+    pub(crate) objects: u64,
+    /// The bytes of the finished ones.
+    pub(crate) bytes: u64,
+}
+
+/// Removes what is left of all deleted organisations and registries, and makes live again what a
+/// crash left half way into a deletion. Dropping the future leaves the rest for the next call.
+pub(crate) async fn purge(core: &Core) -> Result<Purged, Error> {
+    let mut purged = Purged::default();
+    let mut after = None;
+    while let Some((id, row)) = next_organisation(core, after).await? {
+        after = Some(id);
+        let Some(record) = &row.value else { continue };
+        match record.life {
+            Life::Live => purge_registries(core, id, &mut purged).await?,
+            Life::Closing => {
+                let live = OrganisationRecord { life: Life::Live, ..record.clone() };
+                reopen(core, id, &row, &live).await?;
+            }
+            Life::Deleting => purge_organisation(core, id, &row, &mut purged).await?,
+        }
+    }
+    Ok(purged)
+}
+
+/// The organisation behind `after` in the order of ids, with its record; deleted ones too.
+pub(crate) async fn next_organisation(
+    core: &Core,
+    after: Option<OrganisationId>,
+) -> Result<Option<(OrganisationId, Seen<OrganisationRecord>)>, Error> {
+    let mut range = prefix_range(&keys::organisations());
+    if let Some(after) = after {
+        range.start = prefix_range(&keys::organisation_rows(after)).end;
+    }
+    let rows = core.meta.scan(range, 1).await?;
+    let Some((key, _)) = rows.first() else { return Ok(None) };
+    // `o`, the id, …: the record is the first of an organisation's rows.
+    let id = key.get(1..).and_then(|rest| rest.first_chunk::<8>().copied());
+    let id = id.map(u64::from_be_bytes).map(OrganisationId);
+    let id = id.ok_or_else(|| Error::Corrupted("a key of an organisation is too short".into()))?;
+    Ok(Some((id, core.read(keys::organisation(id)).await?)))
+}
+
+/// Makes live again what is [`Life::Closing`]. Whoever is closing it just now tries again.
+async fn reopen<T: Record>(
+    core: &Core,
+    organisation: OrganisationId,
+    row: &Seen<T>,
+    live: &T,
+) -> Result<(), Error> {
+    let mut change = Change::new(core);
+    change.replace(row, live);
+    change.touches(stripe_of_organisation(organisation));
+    match change.commit().await {
+        Ok(()) | Err(Attempt::Lost) => Ok(()),
+        Err(Attempt::Failed(error)) => Err(error),
+    }
+}
+
+async fn purge_organisation(
+    core: &Core,
+    id: OrganisationId,
+    row: &Seen<OrganisationRecord>,
+    purged: &mut Purged,
+) -> Result<(), Error> {
+    let before = *purged;
+    // Members' own lists first, while the members' rows still say whose they are.
+    let members = keys::members(id);
+    let mut pages = Pages::new(prefix_range(&members));
+    while let Some(rows) = pages.next(core).await? {
+        let mut change = Change::new(core);
+        for (key, _) in &rows {
+            let principal = key.get(members.len()..).unwrap_or_default();
+            change.delete(keys::membership(&String::from_utf8_lossy(principal), id));
+            change.delete(key.clone());
+        }
+        committed(change).await?;
+        purged.rows += 2 * rows.len() as u64;
+    }
+    let mut pages = Pages::new(prefix_range(&keys::sessions(id)));
+    while let Some(rows) = pages.next(core).await? {
+        remove_sessions(core, id, &rows, purged).await?;
+    }
+    let mut pages = Pages::new(prefix_range(&keys::contents(id)));
+    while let Some(rows) = pages.next(core).await? {
+        let mut objects = Vec::new();
+        for (key, value) in &rows {
+            if let Some((digest, None)) = keys::parse_content(key) {
+                let record = BlobRecord::decode(value)?;
+                let object = if record.settled {
+                    keys::object::settled(id, &digest, record.generation)
+                } else {
+                    keys::object::in_flight(id, record.generation)
+                };
+                objects.push((object, record.size));
+            }
+        }
+        remove(core, rows, purged).await?;
+        for (object, size) in objects {
+            core.blobs.delete(&object).await?;
+            purged.objects += 1;
+            purged.bytes += size;
+        }
+    }
+    // The record is the first row: all behind it, and then itself with the counter. What gives
+    // bytes back requires a blob or a session, so nothing counts any more.
+    let record = keys::organisation(id);
+    let mut rest = prefix_range(&keys::organisation_rows(id));
+    rest.start.clone_from(&record);
+    rest.start.push(0);
+    let mut pages = Pages::new(rest);
+    while let Some(rows) = pages.next(core).await? {
+        remove(core, rows, purged).await?;
+    }
+    let mut change = Change::new(core);
+    change.remove(row);
+    change.event(maintained(core, id, "rows of the deleted organisation", before, purged).await?);
+    change.touches(stripe_of_organisation(id));
+    committed(change).await?;
+    purged.rows += 1;
+    Ok(())
+}
+
+async fn purge_registries(
+    core: &Core,
+    organisation: OrganisationId,
+    purged: &mut Purged,
+) -> Result<(), Error> {
+    let mut range = prefix_range(&keys::registries(organisation));
+    loop {
+        let rows = core.meta.scan(range.clone(), ROWS_PER_COMMIT).await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        range.start.clone_from(last);
+        range.start.push(0);
+        for (key, value) in rows {
+            let Some(id) = keys::last_number(&key).map(RegistryId) else { continue };
+            let row = Seen::<RegistryRecord>::new(key, Some(value))?;
+            let Some(record) = &row.value else { continue };
+            match record.life {
+                Life::Live => {}
+                Life::Closing => {
+                    let live = RegistryRecord { life: Life::Live, ..record.clone() };
+                    reopen(core, organisation, &row, &live).await?;
+                }
+                Life::Deleting => {
+                    purge_registry(core, organisation, id, &row, purged).await?;
+                }
+            }
+        }
+    }
+}
+
+async fn purge_registry(
+    core: &Core,
+    organisation: OrganisationId,
+    id: RegistryId,
+    row: &Seen<RegistryRecord>,
+    purged: &mut Purged,
+) -> Result<(), Error> {
+    let before = *purged;
+    strip_members(core, organisation, id).await?;
+    // Links and uploads are found by their repository's record, so they go before it. The content
+    // itself stays for the collection: other registries may link it.
+    let mut homes = Homes::default();
+    let mut range = prefix_range(&keys::contents(organisation));
+    loop {
+        let rows = core.meta.scan(range.clone(), MAX_SCAN_ROWS).await?;
+        let Some((last, _)) = rows.last() else { break };
+        range.start.clone_from(last);
+        range.start.push(0);
+        let repository = |key: &Key| keys::parse_content(key).and_then(|(_, link)| link);
+        let linking = rows.iter().filter_map(|(key, _)| repository(key));
+        homes.learn(core, organisation, linking).await?;
+        let mut links: Vec<_> = rows
+            .into_iter()
+            .filter(|(key, _)| repository(key).is_some_and(|link| homes.is_in(link, id)))
+            .collect();
+        while !links.is_empty() {
+            let rest = links.split_off(links.len().min(ROWS_PER_COMMIT));
+            remove(core, links, purged).await?;
+            links = rest;
+        }
+    }
+    let mut range = prefix_range(&keys::sessions(organisation));
+    loop {
+        let rows = core.meta.scan(range.clone(), ROWS_PER_COMMIT).await?;
+        let Some((last, _)) = rows.last() else { break };
+        range.start.clone_from(last);
+        range.start.push(0);
+        let mut uploads = Vec::new();
+        for (key, value) in rows {
+            let repository = SessionRecord::decode(&value)?.repository;
+            homes.learn(core, organisation, std::iter::once(repository)).await?;
+            if homes.is_in(repository, id) {
+                uploads.push((key, value));
+            }
+        }
+        remove_sessions(core, organisation, &uploads, purged).await?;
+    }
+    // A name leads to its repository, so it goes after all of that one's rows.
+    let names = prefix_range(&keys::repository_names(organisation, id));
+    loop {
+        let rows = core.meta.scan(names.clone(), ROWS_PER_COMMIT).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for (_, value) in &rows {
+            if let NameRecord::Live(repository) = NameRecord::decode(value)? {
+                let repository = RepositoryId(repository);
+                let rows = keys::repository_rows(organisation, repository);
+                let mut pages = Pages::new(prefix_range(&rows));
+                while let Some(rows) = pages.next(core).await? {
+                    remove(core, rows, purged).await?;
+                }
+            }
+        }
+        remove(core, rows, purged).await?;
+    }
+    let mut change = Change::new(core);
+    change.remove(row);
+    let event = maintained(core, organisation, "rows of a deleted registry", before, purged);
+    change.event(event.await?);
+    change.touches(stripe_of_organisation(organisation));
+    committed(change).await?;
+    purged.rows += 1;
+    Ok(())
+}
+
+/// Takes the roles in a registry from all members; who has no other is no member any more.
+async fn strip_members(
+    core: &Core,
+    organisation: OrganisationId,
+    registry: RegistryId,
+) -> Result<(), Error> {
+    let members = keys::members(organisation);
+    let mut range = prefix_range(&members);
+    loop {
+        let rows = core.meta.scan(range.clone(), ROWS_PER_COMMIT).await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        range.start.clone_from(last);
+        range.start.push(0);
+        for (key, _) in rows {
+            retry!("the member", _attempt => {
+                let row: Seen<MemberRecord> = core.read(key.clone()).await?;
+                let Some(mut record) = row.value.clone() else { return Ok(()) };
+                if record.registries.remove(&registry).is_none() {
+                    return Ok(());
+                }
+                let mut change = Change::new(core);
+                if record.role.is_none() && record.registries.is_empty() {
+                    let principal = key.get(members.len()..).unwrap_or_default();
+                    let principal = String::from_utf8_lossy(principal);
+                    change.delete(keys::membership(&principal, organisation));
+                    change.remove(&row);
+                } else {
+                    change.replace(&row, &record);
+                }
+                change.commit().await
+            })?;
+        }
+    }
+}
+
+/// Removes the rows of uploads, gives back what they reserved, and then gives up their objects.
+async fn remove_sessions(
+    core: &Core,
+    organisation: OrganisationId,
+    rows: &[Row],
+    purged: &mut Purged,
+) -> Result<(), Error> {
+    let prefix = keys::sessions(organisation).len();
+    for (key, value) in rows {
+        let row = Seen::<SessionRecord>::new(key.clone(), Some(value.clone()))?;
+        let session = key.get(prefix..).and_then(|id| id.try_into().ok()).map(SessionId);
+        let (Some(record), Some(session)) = (&row.value, session) else { continue };
+        let mut change = Change::new(core);
+        change.remove(&row);
+        let reserved = i64::try_from(record.reserved_bytes).unwrap_or(i64::MAX);
+        change.use_bytes(organisation, -reserved, None);
+        match change.commit().await {
+            Ok(()) => {}
+            // It ended by itself meanwhile.
+            Err(Attempt::Lost) => continue,
+            Err(Attempt::Failed(error)) => return Err(error),
+        }
+        purged.rows += 1;
+        let (object, state) = upload_object(organisation, session, record);
+        core.blobs.abort(&object, state).await?;
+        purged.objects += 1;
+    }
+    Ok(())
+}
+
+/// Where an upload's bytes are on their way.
+fn upload_object(
+    organisation: OrganisationId,
+    session: SessionId,
+    record: &SessionRecord,
+) -> (ObjectKey, &WriteState) {
+    let object = match &record.digest {
+        Some(digest) => keys::object::settled(organisation, digest, session),
+        None => keys::object::in_flight(organisation, session),
+    };
+    (object, &record.write)
+}
+
+/// Removes rows that nobody writes any more.
+async fn remove(core: &Core, rows: Vec<Row>, purged: &mut Purged) -> Result<(), Error> {
+    let count = rows.len() as u64;
+    let mut change = Change::new(core);
+    for (key, _) in rows {
+        change.delete(key);
+    }
+    committed(change).await?;
+    purged.rows += count;
+    Ok(())
+}
+
+async fn committed(change: Change<'_>) -> Result<(), Error> {
+    match change.commit().await {
+        Ok(()) => Ok(()),
+        Err(Attempt::Lost) => Err(Error::Contended { what: "what is being deleted" }),
+        Err(Attempt::Failed(error)) => Err(error),
+    }
+}
+
+/// The line for what went since `before`.
+async fn maintained(
+    core: &Core,
+    organisation: OrganisationId,
+    what: &str,
+    before: Purged,
+    now: &Purged,
+) -> Result<Event, Error> {
+    Ok(Event {
+        organisation,
+        at: core.now().await?,
+        principal: "system".to_owned(),
+        origin: Origin::default(),
+        kind: EventKind::Maintained {
+            what: format!("removed {} {what}", now.rows - before.rows),
+            objects: now.objects - before.objects,
+            bytes: now.bytes - before.bytes,
+        },
+    })
+}
+
+/// Rows that are removed page by page: each page is the first of what is left behind the last.
+struct Pages {
+    range: Range<Key>,
+}
+
+impl Pages {
+    fn new(range: Range<Key>) -> Self {
+        Self { range }
+    }
+
+    async fn next(&mut self, core: &Core) -> Result<Option<Vec<Row>>, Error> {
+        let rows = core.meta.scan(self.range.clone(), ROWS_PER_COMMIT).await?;
+        let Some((last, _)) = rows.last() else { return Ok(None) };
+        self.range.start.clone_from(last);
+        self.range.start.push(0);
+        Ok(Some(rows))
+    }
+}

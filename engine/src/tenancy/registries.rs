@@ -1,0 +1,334 @@
+//! Registries of an organisation: created, found, listed, renamed, set and given up.
+
+use crate::Engine;
+use crate::access::{Action, Caller, Decision, Target};
+use crate::audit::{Event, EventKind};
+use crate::change::{Attempt, Change, Seen, retry};
+use crate::core::Core;
+use crate::error::Error;
+use crate::graph::{Page, stripe_of_organisation};
+use crate::id::RegistryId;
+use crate::keys;
+use crate::meta::prefix_range;
+use crate::name::{OrganisationName, RegistryName};
+use crate::records::{Life, NameRecord, Record, RegistryRecord};
+use crate::seam::Timestamp;
+use crate::tenancy::organisations::name_in;
+use crate::tenancy::{Tenant, TenantRegistry, demand, page_rows, stored_name};
+
+/// A registry: where an organisation's repositories lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registry {
+    /// What never changes about it.
+    pub id: RegistryId,
+    /// What it is called now.
+    pub name: RegistryName,
+    /// What its admins set.
+    pub settings: RegistrySettings,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// What the admins of a registry set. By default it is private, and an index may only name what
+/// is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RegistrySettings {
+    /// Whether anybody may list and pull.
+    pub public: bool,
+    /// Whether an index may name manifests that are not there.
+    pub sparse_indexes: bool,
+}
+
+impl Registry {
+    fn new(id: RegistryId, record: &RegistryRecord) -> Result<Self, Error> {
+        Ok(Self {
+            id,
+            name: stored_name(&record.name)?,
+            settings: RegistrySettings {
+                public: record.public,
+                sparse_indexes: record.sparse_indexes,
+            },
+            created_at: record.created_at,
+        })
+    }
+}
+
+impl Engine {
+    /// Creates a registry; for admins of the organisation.
+    pub async fn create_registry(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        name: &RegistryName,
+        settings: RegistrySettings,
+    ) -> Result<Registry, Error> {
+        let core = &*self.core;
+        retry!("the registry", _attempt => {
+            let tenant = Tenant::read(core, organisation).await?;
+            demand(core, caller, Action::Manage, &tenant.target()).await?;
+            let key = keys::registry_name(tenant.id, name.as_str());
+            let name_row: Seen<NameRecord> = core.read(key).await?;
+            if name_row.value.is_some() {
+                return Err(taken(&tenant, name).into());
+            }
+            let id = RegistryId(core.seams.random_u64().max(1));
+            let now = core.now().await?;
+            let record = RegistryRecord {
+                name: name.to_string(),
+                life: Life::Live,
+                created_at: now,
+                public: settings.public,
+                sparse_indexes: settings.sparse_indexes,
+            };
+            let kind = EventKind::RegistryCreated { registry: id, name: name.to_string() };
+            let mut change = registry_change(core, caller, &tenant, now, kind);
+            change.replace(&name_row, &NameRecord::Live(id.0));
+            change.absent(keys::registry(tenant.id, id));
+            change.put(keys::registry(tenant.id, id), &record);
+            change.commit().await?;
+            Ok(Registry::new(id, &record)?)
+        })
+    }
+
+    /// The registry of this name, for whoever may list it.
+    pub async fn registry(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        name: &RegistryName,
+    ) -> Result<Registry, Error> {
+        let (_, registry) =
+            seen_registry(&self.core, caller, organisation, name, Action::List).await?;
+        Registry::new(registry.id, &registry.record)
+    }
+
+    /// The registries of an organisation that the caller may list, in the order of their names. A
+    /// page may have fewer items than `limit` and not be the last.
+    ///
+    /// [`Error::NameUnknown`] for whoever may not see the organisation itself, also where some of
+    /// its registries are public.
+    pub async fn registries(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Registry>, Error> {
+        let core = &*self.core;
+        let tenant = Tenant::read(core, organisation).await?;
+        demand(core, caller, Action::List, &tenant.target()).await?;
+        let prefix = keys::registry_names(tenant.id);
+        let mut range = prefix_range(&prefix);
+        if let Some(after) = after {
+            range.start = keys::registry_name(tenant.id, after);
+            // The first key behind `after`.
+            range.start.push(0);
+        }
+        let limit = page_rows(limit);
+        let rows = core.meta.scan(range, limit).await?;
+        let next =
+            rows.last().filter(|_| rows.len() == limit).map(|(key, _)| name_in(key, prefix.len()));
+        let mut ids = Vec::new();
+        for (_, value) in &rows {
+            if let NameRecord::Live(id) = NameRecord::decode(value)? {
+                ids.push(RegistryId(id));
+            }
+        }
+        let keys = ids.iter().map(|id| keys::registry(tenant.id, *id)).collect();
+        let mut items = Vec::new();
+        for (id, row) in ids.into_iter().zip(core.read_many::<RegistryRecord>(keys).await?) {
+            let Some(record) = row.value.filter(|record| record.life == Life::Live) else {
+                continue;
+            };
+            let registry = Registry::new(id, &record)?;
+            let target = Target {
+                registry: Some(id),
+                registry_name: Some(&registry.name),
+                public: record.public,
+                ..tenant.target()
+            };
+            let decision = core.authorizer.decide(caller, Action::List, &target).await?;
+            if decision == Decision::Allowed {
+                items.push(registry);
+            }
+        }
+        Ok(Page { items, next })
+    }
+
+    /// Gives a registry another name; the old one stays reserved for it. For its admins.
+    pub async fn rename_registry(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        name: &RegistryName,
+        new: &RegistryName,
+    ) -> Result<Registry, Error> {
+        let core = &*self.core;
+        retry!("the registry", _attempt => {
+            let (tenant, registry) =
+                seen_registry(core, caller, organisation, name, Action::Manage).await?;
+            if name == new {
+                return Ok(Registry::new(registry.id, &registry.record)?);
+            }
+            let new_row: Seen<NameRecord> =
+                core.read(keys::registry_name(tenant.id, new.as_str())).await?;
+            match new_row.value {
+                None => {}
+                Some(NameRecord::Reserved { former, .. }) if former == registry.id.0 => {}
+                Some(_) => return Err(taken(&tenant, new).into()),
+            }
+            let since = core.now().await?;
+            let record = RegistryRecord { name: new.to_string(), ..registry.record.clone() };
+            let kind = EventKind::RegistryChanged {
+                registry: registry.id,
+                change: format!("renamed from {name} to {new}"),
+            };
+            let mut change = registry_change(core, caller, &tenant, since, kind);
+            change.replace(&registry.row, &record);
+            let reserved = NameRecord::Reserved { former: registry.id.0, since };
+            change.replace(&registry.name_row, &reserved);
+            change.replace(&new_row, &NameRecord::Live(registry.id.0));
+            change.commit().await?;
+            Ok(Registry::new(registry.id, &record)?)
+        })
+    }
+
+    /// Sets whether a registry is public and takes sparse indexes; for its admins.
+    pub async fn set_registry(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        name: &RegistryName,
+        settings: RegistrySettings,
+    ) -> Result<Registry, Error> {
+        let core = &*self.core;
+        retry!("the registry", _attempt => {
+            let (tenant, registry) =
+                seen_registry(core, caller, organisation, name, Action::Manage).await?;
+            let record = RegistryRecord {
+                public: settings.public,
+                sparse_indexes: settings.sparse_indexes,
+                ..registry.record.clone()
+            };
+            if record != registry.record {
+                let now = core.now().await?;
+                let access = if settings.public { "public" } else { "private" };
+                let sparse = if settings.sparse_indexes { "taken" } else { "refused" };
+                let kind = EventKind::RegistryChanged {
+                    registry: registry.id,
+                    change: format!("{access}, sparse indexes {sparse}"),
+                };
+                let mut change = registry_change(core, caller, &tenant, now, kind);
+                change.replace(&registry.row, &record);
+                change.commit().await?;
+            }
+            Ok(Registry::new(registry.id, &record)?)
+        })
+    }
+
+    /// Gives a registry up: from here on it answers as absent, and its rows and bytes go away
+    /// behind. Its name stays reserved. For its admins.
+    ///
+    /// Unless `force`, [`Error::NotEmpty`] where it has repositories. Nothing that is pushed
+    /// meanwhile is lost: either it makes this fail, or the push does.
+    pub async fn delete_registry(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        name: &RegistryName,
+        force: bool,
+    ) -> Result<(), Error> {
+        let core = &*self.core;
+        retry!("the registry", _attempt => {
+            let tenant = Tenant::read(core, organisation).await?;
+            let registry = tenant.registry_any(core, name).await?;
+            let target = tenant.registry_target(&registry);
+            demand(core, caller, Action::Manage, &target).await?;
+            if !force && registry.record.life == Life::Live {
+                refuse_unless_empty(core, &tenant, &registry).await?;
+                // Every push leans on this row: once it is closed nothing comes in, and what a
+                // second look finds is all there is.
+                set_life(core, &tenant, &registry, Life::Closing).await?;
+                return Err(Attempt::Lost);
+            }
+            if !force && let Err(not_empty) = refuse_unless_empty(core, &tenant, &registry).await {
+                set_life(core, &tenant, &registry, Life::Live).await?;
+                return Err(not_empty.into());
+            }
+            let now = core.now().await?;
+            let kind = EventKind::RegistryDeleted { registry: registry.id, name: name.to_string() };
+            let mut change = registry_change(core, caller, &tenant, now, kind);
+            let deleting = RegistryRecord { life: Life::Deleting, ..registry.record.clone() };
+            change.replace(&registry.row, &deleting);
+            let reserved = NameRecord::Reserved { former: registry.id.0, since: now };
+            change.replace(&registry.name_row, &reserved);
+            change.commit().await
+        })
+    }
+}
+
+/// An organisation and a registry of it in which the caller may do `action`.
+///
+/// An organisation that is not there fails exactly as a registry that is not.
+pub(super) async fn seen_registry(
+    core: &Core,
+    caller: &Caller,
+    organisation: &OrganisationName,
+    name: &RegistryName,
+    action: Action,
+) -> Result<(Tenant, TenantRegistry), Error> {
+    let unknown = |_| super::unknown(format_args!("{organisation}/{name}"));
+    let tenant = match Tenant::read(core, organisation).await {
+        Err(error @ Error::NameUnknown { .. }) => return Err(unknown(error)),
+        other => other?,
+    };
+    let registry = tenant.registry(core, name).await?;
+    demand(core, caller, action, &tenant.registry_target(&registry)).await?;
+    Ok((tenant, registry))
+}
+
+/// A change in an organisation, which stays as it is, with its line.
+fn registry_change<'a>(
+    core: &'a Core,
+    caller: &Caller,
+    tenant: &Tenant,
+    now: Timestamp,
+    kind: EventKind,
+) -> Change<'a> {
+    let mut change = Change::new(core);
+    change.lean(&tenant.row);
+    change.event(Event::by(caller, tenant.id, now, kind));
+    change.touches(stripe_of_organisation(tenant.id));
+    change
+}
+
+/// Moves a registry between [`Life::Live`] and [`Life::Closing`].
+async fn set_life(
+    core: &Core,
+    tenant: &Tenant,
+    registry: &TenantRegistry,
+    life: Life,
+) -> Result<(), Attempt> {
+    let mut change = Change::new(core);
+    change.replace(&registry.row, &RegistryRecord { life, ..registry.record.clone() });
+    change.touches(stripe_of_organisation(tenant.id));
+    change.commit().await
+}
+
+/// Fails with [`Error::NotEmpty`] where the registry has repositories.
+async fn refuse_unless_empty(
+    core: &Core,
+    tenant: &Tenant,
+    registry: &TenantRegistry,
+) -> Result<(), Error> {
+    let names = prefix_range(&keys::repository_names(tenant.id, registry.id));
+    if core.meta.scan(names, 1).await?.is_empty() {
+        return Ok(());
+    }
+    let name = format!("{}/{}", tenant.name, registry.name);
+    Err(Error::NotEmpty { name, holds: "repositories".to_owned() })
+}
+
+fn taken(tenant: &Tenant, name: &RegistryName) -> Error {
+    Error::NameTaken { what: "registry", name: format!("{}/{name}", tenant.name) }
+}
