@@ -1,0 +1,267 @@
+//! What flows: the bodies of responses ([`Body`]) and of requests ([`RequestBody`]).
+//!
+//! **Promises.** A response's length is told exactly wherever it is known, and a body that turns out
+//! shorter or longer breaks the connection, so that nobody takes half for whole. A file is read in
+//! blocks, one ahead of the socket. A request's body stops at its bound and at its idle time-out.
+//! Nothing is buffered whole but by [`RequestBody::collect_limited`]. Dropping a body frees all it
+//! holds, after at most one block.
+
+mod file;
+mod request;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream::BoxStream;
+use http_body::{Frame, SizeHint};
+
+use file::FileBlocks;
+pub use request::{RequestBody, RequestBodyError};
+
+/// Why a response's body broke off.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of a response.
+#[derive(Debug, Default)]
+pub struct Body(Kind);
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Full(Bytes),
+    File(FileBlocks),
+    Stream {
+        stream: BoxStream<'static, Result<Bytes, BodyError>>,
+        left: Option<u64>,
+    },
+    Chain(VecDeque<Body>),
+}
+
+/// A stream that had told its length gave another one.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream of a response's body ended {0} than the length it had told")]
+struct WrongLength(&'static str);
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// `length` bytes of `file` from `offset` on. The file is read on the blocking pool; where it
+    /// is shorter, the connection is broken off.
+    pub fn file(file: std::fs::File, offset: u64, length: u64) -> Self {
+        if length == 0 {
+            Self::empty()
+        } else {
+            Self(Kind::File(FileBlocks::new(file, offset, length)))
+        }
+    }
+
+    /// Bytes as they come; `length` is all of them together, where it is known.
+    pub fn stream<S>(stream: S, length: Option<u64>) -> Self
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        Self(Kind::Stream { stream: Box::pin(stream), left: length })
+    }
+
+    /// One body after the other, as `multipart/byteranges` needs.
+    pub fn chain(parts: impl IntoIterator<Item = Body>) -> Self {
+        Self(Kind::Chain(parts.into_iter().collect()))
+    }
+
+    /// The exact length, where it is known.
+    pub fn length(&self) -> Option<u64> {
+        http_body::Body::size_hint(self).exact()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) })
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            Self::File(file) => file.fmt(f),
+            Self::Stream { left, .. } => write!(f, "Stream({left:?})"),
+            Self::Chain(parts) => parts.fmt(f),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let chunk = match &mut self.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Kind::Empty;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Kind::File(file) => {
+                file.poll_block(context).map(|block| block.map(|b| b.map_err(Into::into)))
+            }
+            Kind::Stream { stream, left } => {
+                stream.as_mut().poll_next(context).map(|chunk| measured(chunk, left))
+            }
+            Kind::Chain(parts) => loop {
+                let Some(first) = parts.front_mut() else { break Poll::Ready(None) };
+                match std::task::ready!(Pin::new(first).poll_frame(context)) {
+                    None => drop(parts.pop_front()),
+                    Some(frame) => return Poll::Ready(Some(frame)),
+                }
+            },
+        };
+        chunk.map(|chunk| chunk.map(|bytes| bytes.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::File(file) => file.left() == 0,
+            Kind::Chain(parts) => parts.iter().all(http_body::Body::is_end_stream),
+            // A stream must be asked, even where nothing more is due: it may still say that it failed.
+            Kind::Full(_) | Kind::Stream { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::File(file) => SizeHint::with_exact(file.left()),
+            Kind::Stream { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Chain(parts) => parts
+                .iter()
+                .map(Body::length)
+                .try_fold(0_u64, |sum, length| sum.checked_add(length?))
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
+
+/// Holds a stream to the length it told.
+fn measured(
+    chunk: Option<Result<Bytes, BodyError>>,
+    left: &mut Option<u64>,
+) -> Option<Result<Bytes, BodyError>> {
+    let Some(due) = left else { return chunk };
+    match chunk {
+        Some(Ok(bytes)) => match due.checked_sub(bytes.len() as u64) {
+            Some(rest) => {
+                *due = rest;
+                Some(Ok(bytes))
+            }
+            None => Some(Err(WrongLength("later").into())),
+        },
+        None if *due > 0 => Some(Err(WrongLength("earlier").into())),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures::stream;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn all(body: Body) -> Result<Bytes, BodyError> {
+        Ok(body.collect().await?.to_bytes())
+    }
+
+    fn chunks(parts: &'static [&'static str]) -> impl Stream<Item = Result<Bytes, BodyError>> {
+        stream::iter(parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))))
+    }
+
+    fn file_of(bytes: &[u8]) -> std::fs::File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    /// More than two blocks, and no multiple of one.
+    fn long() -> Vec<u8> {
+        (0..=250).cycle().take(2 * file::BLOCK + 4321).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_sent_byte_for_byte_and_tells_its_length() {
+        let bytes = long();
+        let body = Body::file(file_of(&bytes), 0, bytes.len() as u64);
+        assert_eq!(body.length(), Some(bytes.len() as u64));
+        assert!(all(body).await.unwrap() == bytes);
+    }
+
+    #[tokio::test]
+    async fn every_range_of_a_file_is_exact() {
+        let bytes = long();
+        let (block, end) = (file::BLOCK, bytes.len());
+        for (from, to) in
+            [(0, 1), (1, 1), (block - 1, block + 1), (7, end), (end - 1, end), (end, end)]
+        {
+            let body = Body::file(file_of(&bytes), from as u64, (to - from) as u64);
+            assert_eq!(body.length(), Some((to - from) as u64));
+            assert!(all(body).await.unwrap() == bytes[from..to], "{from}..{to}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_shorter_than_told_is_an_error_and_never_an_early_end() {
+        let body = Body::file(file_of(b"short"), 0, 6);
+        assert!(all(body).await.unwrap_err().to_string().contains("1 bytes"));
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_held_to_its_length() {
+        assert_eq!(all(Body::stream(chunks(&["ab", "c"]), Some(3))).await.unwrap(), "abc");
+        assert_eq!(all(Body::stream(chunks(&["ab", "c"]), None)).await.unwrap(), "abc");
+        all(Body::stream(chunks(&["ab"]), Some(3))).await.unwrap_err();
+        all(Body::stream(chunks(&["ab", "cd"]), Some(3))).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_chain_is_the_sum_of_its_parts() {
+        let file = Body::file(file_of(b"0123456789"), 3, 4);
+        let body = Body::chain(["<".into(), file, Body::empty(), ">".into()]);
+        assert_eq!(body.length(), Some(6));
+        assert_eq!(all(body).await.unwrap(), "<3456>");
+    }
+}

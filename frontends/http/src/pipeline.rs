@@ -1,0 +1,233 @@
+//! The one way of every request: id, origin, bounds, handler, metrics, log line.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::header::{CONNECTION, HOST, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::body::{Body, BodyError, RequestBody};
+use crate::context::RequestContext;
+use crate::forwarded::TrustedProxies;
+use crate::framing::Verdict;
+use crate::limits::{Limits, Share, ShareError, Shares};
+use crate::request_id::{self, RequestId};
+use crate::server::{Activity, Handler, Handling};
+use crate::{log, metrics};
+
+/// What all connections of a server share.
+pub(crate) struct Pipeline<H> {
+    handler: H,
+    limits: Limits,
+    proxies: TrustedProxies,
+    requests: Shares,
+}
+
+impl<H: Handler> Pipeline<H> {
+    pub(crate) fn new(handler: H, limits: Limits, proxies: TrustedProxies) -> Self {
+        Self { handler, limits, proxies, requests: Shares::default() }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn proxies(&self) -> &TrustedProxies {
+        &self.proxies
+    }
+
+    /// Answers one request of the connection that `activity` belongs to.
+    pub(crate) async fn run(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        tls: bool,
+        activity: &Activity,
+    ) -> Response<Tracked> {
+        let (handling, verdict) = activity.request();
+        let host = request.uri().authority().map(http::uri::Authority::as_str);
+        let host = host.or_else(|| request.headers().get(HOST)?.to_str().ok());
+        let origin = self.proxies.origin(peer, tls, host, request.headers());
+        let given =
+            origin.via_proxy().then(|| RequestId::from_headers(request.headers())).flatten();
+        let client = origin.client();
+        let id = given.unwrap_or_else(RequestId::generate);
+        let context = Arc::new(RequestContext::new(id, origin, peer));
+        let mut record = Record::new(&request, Arc::clone(&context), handling);
+
+        let limits = &self.limits;
+        let share =
+            self.requests.take(client, limits.max_requests, limits.max_requests_per_address);
+        let response = match share {
+            Err(full) => overloaded(full),
+            Ok(share) => {
+                record.share = Some(share);
+                let framing = framing(&request, verdict);
+                if framing == Some(Verdict::Ambiguous) {
+                    let why = "the request says in more than one way where its body ends\n";
+                    closing(answer(StatusCode::BAD_REQUEST, why))
+                } else {
+                    let response = self.handle(request, Arc::clone(&context)).await;
+                    if framing == Some(Verdict::Unknown) { closing(response) } else { response }
+                }
+            }
+        };
+        record.respond(response)
+    }
+
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        context: Arc<RequestContext>,
+    ) -> Response<Body> {
+        let idle = self.limits.body_idle_timeout;
+        let request = request.map(|body| RequestBody::incoming(body, Arc::clone(&context), idle));
+        // The call itself may panic too, not only the future that it returns.
+        let handling = async { self.handler.handle(request, Arc::clone(&context)).await };
+        AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|panic| {
+            log::panicked(&context, message_of(&*panic));
+            metrics::panicked();
+            answer(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the server\n")
+        })
+    }
+}
+
+/// The verdict on a request whose framing matters: HTTP/1.1, with or without Transfer-Encoding, and
+/// ambiguous, or with it and not followed.
+fn framing(request: &Request<Incoming>, verdict: Verdict) -> Option<Verdict> {
+    let h1 = request.version() < Version::HTTP_2;
+    let coded = request.headers().contains_key(http::header::TRANSFER_ENCODING);
+    match verdict {
+        Verdict::Ambiguous if h1 => Some(verdict),
+        Verdict::Unknown if h1 && coded => Some(verdict),
+        _ => None,
+    }
+}
+
+fn answer(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn overloaded(why: ShareError) -> Response<Body> {
+    let (status, text) = match why {
+        ShareError::Client { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "this client has too many requests under way\n")
+        }
+        ShareError::Full { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the server has too many requests under way\n")
+        }
+    };
+    let mut response = answer(status, text);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// One request from its header to the last byte of its response. Dropping it writes its line and
+/// gives back what it held, however it ended.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) context: Arc<RequestContext>,
+    pub(crate) started: Instant,
+    /// `None` where the client left before there was a response.
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) bytes_out: u64,
+    /// Whether the response went out whole, as far as we can see.
+    pub(crate) whole: bool,
+    handling: Handling,
+    share: Option<Share>,
+}
+
+impl Record {
+    fn new(request: &Request<Incoming>, context: Arc<RequestContext>, handling: Handling) -> Self {
+        metrics::began();
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            context,
+            started: Instant::now(),
+            status: None,
+            bytes_out: 0,
+            whole: false,
+            handling,
+            share: None,
+        }
+    }
+
+    fn respond(mut self, mut response: Response<Body>) -> Response<Tracked> {
+        response.headers_mut().insert(request_id::HEADER, self.context.id().header_value());
+        self.status = Some(response.status());
+        self.whole = self.method == Method::HEAD || http_body::Body::is_end_stream(response.body());
+        self.handling.sending();
+        response.map(|body| Tracked { body, record: self })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        metrics::ended(self);
+        log::request(self);
+    }
+}
+
+/// The body of a response, counted on its way out.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    body: Body,
+    record: Record,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        let record = &mut self.record;
+        match &frame {
+            Some(Ok(frame)) => {
+                record.handling.moved();
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                record.bytes_out += bytes as u64;
+            }
+            Some(Err(error)) => log::body_failed(&record.context, &**error),
+            None => {}
+        }
+        let ended = frame.is_none();
+        self.record.whole = ended || http_body::Body::is_end_stream(&self.body);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

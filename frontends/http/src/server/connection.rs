@@ -1,0 +1,164 @@
+//! Drives one connection from its first byte to its end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Handler;
+use super::activity::{Activity, Overdue, Watched};
+use crate::limits::Limits;
+use crate::log;
+use crate::pipeline::Pipeline;
+
+/// The smallest table of HTTP/2 header compression that the standard lets a peer assume.
+const HEADER_TABLE: u32 = 4096;
+
+/// The receive windows of HTTP/2, of a stream and of a connection: a push over a link of 100 ms
+/// then still fills 80 Mbit/s a stream, and a connection holds at most 4 MiB unread.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// The settings of both protocols.
+#[derive(Clone)]
+pub(super) struct Protocols {
+    h1: http1::Builder,
+    h2: http2::Builder<Streams>,
+}
+
+/// Runs the streams of HTTP/2 connections as tasks that a shutdown waits for and cuts.
+#[derive(Clone)]
+struct Streams {
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move { cut.run_until_cancelled(stream).await.map(drop) });
+    }
+}
+
+impl Protocols {
+    /// As the limits say. The streams of HTTP/2 run among `tasks`, until `cut`.
+    pub(super) fn new(limits: &Limits, tasks: TaskTracker, cut: CancellationToken) -> Self {
+        let (mut h1, mut h2) = (http1::Builder::new(), http2::Builder::new(Streams { tasks, cut }));
+        // Without a timer hyper's own time-outs do nothing, and say nothing either.
+        h1.timer(TokioTimer::new())
+            .header_read_timeout(limits.idle_timeout.max(limits.header_timeout))
+            .max_headers(limits.max_headers)
+            .max_header_size(limits.max_header_size);
+        h2.timer(TokioTimer::new())
+            .max_concurrent_streams(limits.max_streams)
+            .max_pending_accept_reset_streams(limits.max_pending_resets)
+            .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX))
+            .header_table_size(HEADER_TABLE)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(limits.idle_timeout)
+            .keep_alive_timeout(limits.first_byte_timeout);
+        Self { h1, h2 }
+    }
+}
+
+/// One connection, accepted and, over TLS, past its handshake.
+pub(super) struct Connection<H> {
+    pub(super) peer: SocketAddr,
+    pub(super) tls: bool,
+    pub(super) activity: Activity,
+    pub(super) pipeline: Arc<Pipeline<H>>,
+    /// Asks it to finish.
+    pub(super) leave: CancellationToken,
+}
+
+impl<H: Handler> Connection<H> {
+    /// Serves the connection until the client leaves or is overdue, or it is asked to finish and
+    /// what was under way is done. Dropping the future cuts it.
+    pub(super) async fn serve<S>(self, socket: S, protocols: &Protocols)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut socket = Watched::new(socket, self.activity.clone());
+        let Ok(h2) = self.first_bytes(&mut socket).await else { return };
+        let socket = TokioIo::new(socket);
+        let service = {
+            let (pipeline, activity) = (Arc::clone(&self.pipeline), self.activity.clone());
+            let (peer, tls) = (self.peer, self.tls);
+            service_fn(move |request| {
+                let (pipeline, activity) = (Arc::clone(&pipeline), activity.clone());
+                async move { Ok::<_, Infallible>(pipeline.run(request, peer, tls, &activity).await) }
+            })
+        };
+        if h2 {
+            self.drive(protocols.h2.serve_connection(socket, service)).await;
+        } else {
+            self.drive(protocols.h1.serve_connection(socket, service)).await;
+        }
+    }
+
+    async fn first_bytes<S>(&self, socket: &mut Watched<S>) -> io::Result<bool>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let limits = self.pipeline.limits();
+        let deadline = self.activity.deadline(limits).map_or_else(Instant::now, |(at, _)| at);
+        tokio::select! {
+            told = timeout_at(deadline, socket.speaks_h2()) => told?,
+            () = self.leave.cancelled() => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
+
+    async fn drive<C>(&self, connection: C)
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let (limits, peer) = (self.pipeline.limits(), self.peer);
+        let mut connection = pin!(connection);
+        let mut leaving = false;
+        loop {
+            // Each change of what is awaited sets a deadline at least the shortest time-out away,
+            // so looking that often misses none.
+            let look = Instant::now() + limits.shortest();
+            let deadline = self.activity.deadline(limits).map_or(look, |(at, _)| at.min(look));
+            tokio::select! {
+                end = connection.as_mut() => {
+                    if let Err(error) = end {
+                        tracing::debug!(%peer, error = log::chain(&error), "connection ended early");
+                    }
+                    return;
+                }
+                () = self.leave.cancelled(), if !leaving => {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = sleep_until(deadline) => match self.activity.deadline(limits) {
+                    Some((at, why)) if at <= Instant::now() => {
+                        if leaving || why != Overdue::Idle {
+                            tracing::debug!(%peer, %why, "connection cut");
+                            return;
+                        }
+                        // Tells an HTTP/2 client that its next request belongs elsewhere.
+                        leaving = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    _ => {}
+                },
+            }
+        }
+    }
+}
