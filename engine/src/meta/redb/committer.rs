@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
 use bytes::Bytes;
@@ -25,6 +26,10 @@ const GROUP_COMMITS: usize = 512;
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// How many logs' heads are kept; a head that is not is read from the log's last row.
 const CACHED_HEADS: usize = 4096;
+/// How long to wait for a group to become as large as the last one, and how often in vain: a
+/// fraction of an fsync, and nothing for one caller alone.
+const NAP: Duration = Duration::from_micros(20);
+const NAPS: usize = 2;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, MetaError>>;
 
@@ -53,14 +58,23 @@ pub(super) struct Committer {
     queue: mpsc::Receiver<Request>,
     heads: HashMap<Key, Head>,
     recent: Recent,
+    /// How many commits the last group had.
+    last_group: usize,
     /// The group during whose commit the disk failed, until the database has told how that went.
     uncertain: Option<Members>,
 }
 
 impl Committer {
     pub(super) fn new(database: Arc<Slot>, opener: Opener, queue: mpsc::Receiver<Request>) -> Self {
-        let recent = Recent::default();
-        Self { database, opener, queue, heads: HashMap::new(), recent, uncertain: None }
+        Self {
+            database,
+            opener,
+            queue,
+            heads: HashMap::new(),
+            recent: Recent::default(),
+            last_group: 0,
+            uncertain: None,
+        }
     }
 
     /// Serves until the store is dropped and its queue is empty.
@@ -89,6 +103,7 @@ impl Committer {
         let mut bytes = first.bytes;
         let mut group = vec![first];
         let mut other = None;
+        let (mut naps, mut seen) = (0, 0);
         while group.len() < GROUP_COMMITS && bytes < GROUP_BYTES {
             match self.queue.try_recv() {
                 Ok(Request::Commit(pending)) => {
@@ -99,9 +114,17 @@ impl Committer {
                     other = Some(request);
                     break;
                 }
+                // Whoever was in the last group has just been answered and may be about to send
+                // again: without them, groups of one and of all others would take turns.
+                Err(_) if group.len() < self.last_group && naps < NAPS => {
+                    naps = if group.len() > seen { 0 } else { naps + 1 };
+                    seen = group.len();
+                    std::thread::sleep(NAP);
+                }
                 Err(_) => break,
             }
         }
+        self.last_group = group.len();
         let (commits, replies): (Vec<_>, Vec<_>) =
             group.into_iter().map(|pending| (pending.commit, pending.reply)).unzip();
         for (reply, answer) in replies.into_iter().zip(self.decide_and_write(commits)) {
