@@ -9,8 +9,8 @@
 //! - **serial**: commits are as if one after another, and a read that starts after a commit
 //!   returned sees it.
 //!
-//! What it never does: interpret a value. Records and key layout live in [`crate::records`] and
-//! [`crate::keys`]; who may read or write is decided far above. Every implementation passes
+//! What it never does: interpret a value. Records and key layout live in `records` and
+//! `keys`; who may read or write is decided far above. Every implementation passes
 //! [`suite`] (feature `testing`).
 
 #[cfg(any(test, feature = "testing"))]
