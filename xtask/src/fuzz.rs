@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::run;
-use crate::workspace::{cargo, root};
+use crate::workspace::{self, cargo, root};
 
 /// What a usual run spends on each target beyond its corpus.
 const SECONDS: u32 = 5;
@@ -20,8 +20,7 @@ const INSTRUMENT: &str = "--cfg fuzzing -Cpasses=sancov-module -Cdebug-assertion
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares \
-    -Ccodegen-units=1";
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// Builds and runs every target of `fuzz/`.
 pub fn check(long: bool) -> Result<()> {
@@ -48,7 +47,7 @@ pub fn check(long: bool) -> Result<()> {
 fn build(folder: &Path) -> Result<PathBuf> {
     // With an explicit target, the flags reach the code under test only, not build scripts.
     let host = host()?;
-    let into = folder.join("target");
+    let into = workspace::target()?.join("fuzz");
     run::show(
         cargo()
             .args(["build", "--release", "--bins", "--manifest-path"])
@@ -75,7 +74,7 @@ fn targets(folder: &Path) -> Result<Vec<String>> {
 
 fn fuzz(folder: &Path, built: &Path, target: &str, long: bool) -> Result<()> {
     // What is found in this run goes to a folder of its own: the seed corpus is tracked by git.
-    let found = folder.join("target/found").join(target);
+    let found = workspace::target()?.join("fuzz/found").join(target);
     let artifacts = folder.join("artifacts").join(target);
     std::fs::create_dir_all(&found)?;
     std::fs::create_dir_all(&artifacts)?;
@@ -88,8 +87,12 @@ fn fuzz(folder: &Path, built: &Path, target: &str, long: bool) -> Result<()> {
     command
         .arg(format!("-max_total_time={}", if long { SECONDS_LONG } else { SECONDS }))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=0", "-verbosity=0"]);
-    run::show(&mut command)
+        .args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"]);
+    // It tells its whole progress: of interest only where it found something.
+    let told = run::output_and_errors(&mut command)?;
+    let runs = told.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    println!("{target}: {} runs", runs.context("the fuzzer does not say what it ran")?.trim());
+    Ok(())
 }
 
 fn host() -> Result<String> {

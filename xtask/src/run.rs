@@ -1,6 +1,6 @@
 //! Running other programs: shown before they start, and an error that names them when they fail.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +19,16 @@ pub fn show(command: &mut Command) -> Result<()> {
 
 /// Runs a command quietly and returns what it printed; its output is in the error when it fails.
 pub fn output(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8(quietly(command)?.stdout)?)
+}
+
+/// The same for a program that tells its results where others tell their errors.
+pub fn output_and_errors(command: &mut Command) -> Result<String> {
+    let output = quietly(command)?;
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn quietly(command: &mut Command) -> Result<Output> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -32,7 +42,7 @@ pub fn output(command: &mut Command) -> Result<String> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    String::from_utf8(output.stdout).with_context(|| format!("output of `{}`", line(command)))
+    Ok(output)
 }
 
 /// The command as a person would type it; the environment is left out.

@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::workspace::{cargo, root};
+use crate::workspace::{cargo, integration_tests, root};
 use crate::{clients, conformance, fuzz, run, style, tools};
 
 /// Arguments of `cargo xtask test`.
@@ -46,8 +46,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "docs", about: "rustdoc, warnings are errors", check: |_| docs() },
     Stage {
         name: "unit",
-        about: "all tests of the workspace",
-        check: |_| run::show(cargo().args(["test", "--workspace", "--no-fail-fast"])),
+        about: "all tests of the workspace but the suites, those in documentation too",
+        check: |_| unit(),
     },
     Stage {
         name: "suites",
@@ -153,29 +153,40 @@ fn deny() -> Result<()> {
     ]))
 }
 
-/// One test binary after the other, each alone: they count processes, disk and time.
-fn suites(args: &TestArgs) -> Result<()> {
-    let folder = root().join("engine/tests");
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.file_stem().context("a test file without a name")?;
-            names.push(name.to_string_lossy().into_owned());
+/// Integration tests that only make sense optimised, at length and alone: they count processes,
+/// disk and time.
+const SUITES: &[&str] = &["crash", "model", "soak", "faults"];
+
+/// All tests but the suites.
+fn unit() -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples"]);
+    for (_, name) in integration_tests()? {
+        if !SUITES.contains(&name.as_str()) {
+            command.args(["--test", &name]);
         }
     }
-    names.sort();
+    let tests = run::show(&mut command);
+    // What the documentation shows is also run.
+    let documentation = run::show(cargo().args(["test", "--workspace", "--doc"]));
+    tests.and(documentation)
+}
+
+/// One suite after the other, all of them whatever fails.
+fn suites(args: &TestArgs) -> Result<()> {
     let mut failed = Vec::new();
-    for name in names.iter().filter(|name| SLOW_SUITES.contains(&name.as_str())) {
+    for (package, name) in integration_tests()? {
+        if !SUITES.contains(&name.as_str()) {
+            continue;
+        }
         let mut command = cargo();
-        command.args(["test", "--release", "-p", "strongroom-engine", "--features", "testing"]);
-        command.args(["--test", name]);
+        command.args(["test", "--release", "-p", &package, "--all-features", "--test", &name]);
         if args.long {
             command.env("STRONGROOM_LONG", "1");
         }
         if let Err(error) = run::show(&mut command) {
             println!("--- {error:#}");
-            failed.push(name.as_str());
+            failed.push(name);
         }
     }
     if !failed.is_empty() {
@@ -183,7 +194,3 @@ fn suites(args: &TestArgs) -> Result<()> {
     }
     Ok(())
 }
-
-/// Test files of the engine that only make sense optimised and at length. `unit` runs them too,
-/// unoptimised: there they choose small counts.
-const SLOW_SUITES: &[&str] = &["crash", "model", "soak", "faults"];
