@@ -12,6 +12,8 @@
 //! said by the metadata alone, which names an object only after it is durable. Every
 //! implementation passes [`suite`] (feature `testing`).
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
 pub mod fs;
 pub mod opendal;
 #[cfg(any(test, feature = "testing"))]

@@ -12,10 +12,12 @@
 //! What they never do: retry, make anything durable on their own, or know what the files mean.
 //! All calls block: whoever is on an async task moves them to the blocking pool.
 //!
-//! [`RealDisk`] is the machine's file system; `SimDisk` (feature `testing`) is one in memory that
+//! [`RealDisk`] is the machine's file system; `sim::SimDisk` (feature `testing`) is one in memory that
 //! can be crashed at every effect and made to fail at every call.
 
 mod real;
+#[cfg(any(test, feature = "testing"))]
+pub mod sim;
 
 use std::fmt;
 use std::io::{self, IoSlice};

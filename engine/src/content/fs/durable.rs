@@ -16,13 +16,21 @@ const REMEMBERED: usize = 64 * 1024;
 pub(super) struct Directories {
     durability: Durability,
     root: PathBuf,
-    known: Mutex<HashSet<PathBuf>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    known: HashSet<PathBuf>,
+    /// Those whose name failed to become durable: a second fsync would lie, so they must be made
+    /// anew. There is nothing in them, for nobody was let in.
+    doubtful: HashSet<PathBuf>,
 }
 
 impl Directories {
     /// Makes the root exist, and what is above it.
     pub(super) fn below(disk: &dyn Disk, root: &Path, durability: Durability) -> io::Result<Self> {
-        let new = Self { durability, root: root.to_owned(), known: Mutex::default() };
+        let new = Self { durability, root: root.to_owned(), table: Mutex::default() };
         new.make_root(disk, root)?;
         Ok(new)
     }
@@ -58,38 +66,51 @@ impl Directories {
     /// The lock is held over the fsyncs, so that nobody puts a name into a directory whose own
     /// name may yet be lost; they happen once in a directory's life.
     pub(super) fn ensure(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ensure_below(disk, path, &mut known)
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ensure_below(disk, path, &mut table)
     }
 
-    fn ensure_below(
-        &self,
-        disk: &dyn Disk,
-        path: &Path,
-        known: &mut HashSet<PathBuf>,
-    ) -> io::Result<()> {
+    fn ensure_below(&self, disk: &dyn Disk, path: &Path, table: &mut Table) -> io::Result<()> {
         let Some(parent) = path.parent() else { return Ok(()) };
-        if path == self.root || known.contains(path) {
+        if path == self.root || table.known.contains(path) {
             return Ok(());
         }
-        self.ensure_below(disk, parent, known)?;
-        let created = match disk.create_dir(path) {
-            Ok(()) => true,
-            // An earlier process made it, and may not have got to the fsync.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(error),
-        };
+        self.ensure_below(disk, parent, table)?;
+        if table.doubtful.contains(path) {
+            unmake(disk, path)?;
+            table.doubtful.remove(path);
+        }
+        match disk.create_dir(path) {
+            // Found ready: an earlier process made it, and may not have got to the fsync.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         if let Err(error) = self.sync(disk, parent) {
-            // The name may be lost without a sign: it has to be made anew to be fsynced anew.
-            if created {
-                let _ = disk.remove_dir(path);
+            if unmake(disk, path).is_err() {
+                table.doubtful.insert(path.to_owned());
             }
             return Err(error);
         }
-        if known.len() >= REMEMBERED {
-            known.clear();
+        if table.known.len() >= REMEMBERED {
+            table.known.clear();
         }
-        known.insert(path.to_owned());
+        table.known.insert(path.to_owned());
         Ok(())
+    }
+}
+
+/// Takes away a directory whose name may not be durable. One with something in it is, for it was
+/// made durable before the first name came into it.
+fn unmake(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove_dir(path) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
     }
 }

@@ -18,26 +18,29 @@
 //! One key may not be a directory of another; the engine's layout has no such two.
 
 mod durable;
+mod publish;
+mod read;
 mod slot;
 mod walk;
 mod writer;
 
-use std::io::{self, IoSlice};
+use std::collections::HashSet;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::OwnedMutexGuard;
 
 use self::durable::Directories;
+use self::read::stream_file;
 use self::slot::{Slot, Slots, Unfinished};
 use self::writer::FsWriter;
 use super::{BlobStore, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, StoreError, WriteState};
-use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::disk::{Disk, DiskFile};
 
 /// What [`BlobStore`]'s promise of durability is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,9 +52,6 @@ pub enum Durability {
     /// objects that were acknowledged in the last minute or so. For scratch stores and tests.
     Relaxed,
 }
-
-/// How much of a file one step of a streamed read holds.
-const READ_STEP: u64 = 512 * 1024;
 
 /// A [`BlobStore`] on a file system.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ struct Inner {
     directories: Directories,
     slots: Slots,
     puts: AtomicU64,
+    /// Names whose fsync failed and that could not be taken back: they have to be made anew.
+    doubtful: Mutex<HashSet<ObjectKey>>,
 }
 
 impl FsStore {
@@ -93,6 +95,7 @@ impl FsStore {
             directories,
             slots: Slots::default(),
             puts: AtomicU64::new(0),
+            doubtful: Mutex::default(),
         })))
     }
 
@@ -199,161 +202,6 @@ impl Inner {
         }
     }
 
-    /// Opens the file of an unfinished object, creating it where it is not there.
-    fn open_or_create(&self, key: &ObjectKey) -> Result<Box<dyn DiskFile>, StoreError> {
-        let path = self.path(key);
-        self.ensure_parent(key, &path)?;
-        match self.disk.create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.disk.open(&path),
-            other => other,
-        }
-        .map_err(|error| failure(key, &error))
-    }
-
-    /// Opens an unfinished object at exactly `offset` bytes.
-    fn open_at(
-        &self,
-        key: &ObjectKey,
-        offset: u64,
-        unfinished: &mut Unfinished,
-    ) -> Result<Box<dyn DiskFile>, StoreError> {
-        let file = if offset == 0 {
-            // A crash may have taken the file's name: nothing was in it.
-            self.open_or_create(key)?
-        } else {
-            self.disk.open(&self.path(key)).map_err(|error| failure(key, &error))?
-        };
-        let found = file.len().map_err(|error| failure(key, &error))?;
-        if found < offset {
-            return Err(StoreError::WrongSize { key: key.clone(), expected: offset, found });
-        }
-        if found > offset {
-            unfinished.durable = None;
-            file.set_len(offset).map_err(|error| failure(key, &error))?;
-        }
-        Ok(file)
-    }
-
-    /// Makes the `offset` bytes of an unfinished object durable, where this process does not know
-    /// them to be.
-    fn keep_bytes(
-        &self,
-        key: &ObjectKey,
-        file: &dyn DiskFile,
-        offset: u64,
-        slot: &Slot,
-        unfinished: &mut Unfinished,
-    ) -> Result<(), StoreError> {
-        if unfinished.durable != Some(offset) {
-            self.sync_file(file).map_err(|error| slot.spoil(key, &error))?;
-            // A disk that took fewer bytes than it said is found here, before anybody is told.
-            let found = file.len().map_err(|error| failure(key, &error))?;
-            expect_size(key, offset, found)?;
-            unfinished.durable = Some(offset);
-        }
-        Ok(())
-    }
-
-    /// Makes the name of an unfinished object durable, where this process does not know it to be.
-    fn keep_name(
-        &self,
-        key: &ObjectKey,
-        slot: &Slot,
-        unfinished: &mut Unfinished,
-    ) -> Result<(), StoreError> {
-        if !unfinished.named {
-            self.sync_parent(&self.path(key)).map_err(|error| slot.spoil(key, &error))?;
-            unfinished.named = true;
-        }
-        Ok(())
-    }
-
-    fn finish(
-        &self,
-        key: &ObjectKey,
-        offset: u64,
-        finished: &ObjectKey,
-        slot: &Slot,
-        unfinished: &mut Unfinished,
-    ) -> Result<(), StoreError> {
-        slot.refuse_spoiled(key)?;
-        if key != finished && self.len(key)?.is_none() {
-            // An earlier call may have got as far as taking the old name away.
-            if let Some(found) = self.len(finished)? {
-                expect_size(finished, offset, found)?;
-                let path = self.path(finished);
-                return self.sync_parent(&path).map_err(|error| slot.spoil(key, &error));
-            }
-        }
-        let file = self.open_at(key, offset, unfinished)?;
-        self.keep_bytes(key, &*file, offset, slot, unfinished)?;
-        if key == finished {
-            return self.keep_name(key, slot, unfinished);
-        }
-        self.publish(key, offset, finished, slot)?;
-        // The old name is garbage now, whether or not it goes.
-        let _ = self.disk.remove(&self.path(key));
-        Ok(())
-    }
-
-    /// Gives the durable file of `key` the name `to` as well, durably.
-    fn publish(
-        &self,
-        key: &ObjectKey,
-        len: u64,
-        to: &ObjectKey,
-        slot: &Slot,
-    ) -> Result<(), StoreError> {
-        let path = self.path(to);
-        self.ensure_parent(to, &path)?;
-        let linked = match self.disk.link(&self.path(key), &path) {
-            Ok(()) => true,
-            // Keys are used once: this is the same file, from a call that did not get further.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = self.disk.file_len(&path).map_err(|error| failure(to, &error))?;
-                expect_size(to, len, found)?;
-                false
-            }
-            Err(error) => return Err(failure(key, &error)),
-        };
-        self.sync_parent(&path).map_err(|error| {
-            if linked {
-                let _ = self.disk.remove(&path);
-            }
-            slot.spoil(key, &error)
-        })
-    }
-
-    fn put(&self, key: &ObjectKey, bytes: &Bytes) -> Result<(), StoreError> {
-        let (path, number) = (self.path(key), self.puts.fetch_add(1, Ordering::Relaxed));
-        let temporary = self.incoming.join(number.to_string());
-        self.ensure_parent(key, &path)?;
-        let written = || {
-            let file = self.disk.create_new(&temporary)?;
-            write_all_at(&*file, &mut [IoSlice::new(bytes)], 0)?;
-            self.sync_file(&*file)?;
-            if file.len()? != bytes.len() as u64 {
-                return Err(io::Error::other("the file is not as long as what was written"));
-            }
-            self.disk.rename(&temporary, &path)
-        };
-        if let Err(error) = written() {
-            let _ = self.disk.remove(&temporary);
-            return Err(match failure(key, &error) {
-                StoreError::NotFound(key) => {
-                    let reason = "a directory of the store is gone".into();
-                    StoreError::Failed { key, reason, temporary: false }
-                }
-                other => other,
-            });
-        }
-        self.sync_parent(&path).map_err(|error| {
-            // The name is there, but who knows for how long: take it back.
-            let _ = self.disk.remove(&path);
-            failure(key, &error)
-        })
-    }
-
     fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
         match self.disk.remove(&self.path(key)) {
             Err(error)
@@ -367,39 +215,6 @@ impl Inner {
             _ => Ok(()),
         }
     }
-}
-
-/// The bytes of `file` in steps, each read in the blocking pool.
-fn stream_file(
-    key: ObjectKey,
-    file: Box<dyn DiskFile>,
-    range: Range<u64>,
-) -> BoxStream<'static, Result<Bytes, StoreError>> {
-    let file: Arc<dyn DiskFile> = Arc::from(file);
-    let step = move |range: Range<u64>| {
-        let (file, key) = (Arc::clone(&file), key.clone());
-        async move {
-            if range.is_empty() {
-                return Ok(None);
-            }
-            let wanted = (range.end - range.start).min(READ_STEP);
-            let (start, of) = (range.start, key.clone());
-            let bytes = run_blocking(&key, move || {
-                let mut buffer = vec![0; usize::try_from(wanted).unwrap_or_default()];
-                let read = file.read_at(&mut buffer, start).map_err(|e| failure(&of, &e))?;
-                if read == 0 {
-                    let (expected, found) = (range.end, start);
-                    return Err(StoreError::WrongSize { key: of, expected, found });
-                }
-                buffer.truncate(read);
-                Ok(Bytes::from(buffer))
-            })
-            .await?;
-            let rest = start + bytes.len() as u64..range.end;
-            Ok(Some((bytes, rest)))
-        }
-    };
-    stream::try_unfold(range, step).boxed()
 }
 
 #[async_trait]
@@ -534,5 +349,7 @@ impl BlobStore for FsStore {
     }
 }
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod tests;

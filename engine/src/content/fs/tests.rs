@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use super::super::suite;
 use super::*;
 use crate::disk::RealDisk;
+use crate::disk::sim::SimDisk;
 
 fn key(text: &str) -> ObjectKey {
     ObjectKey::new(text).unwrap()
@@ -25,6 +26,16 @@ async fn it_behaves_as_every_store_must() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn it_behaves_so_on_a_simulated_disk_too() {
+    let disk = SimDisk::new();
+    suite::all(|| async {
+        let store = FsStore::open(Arc::new(disk.clone()), "/data", Durability::Full).unwrap();
+        Arc::new(store) as suite::Shared
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@
 //! keys are used once, and sizes and digests are the proof. A service that takes an object only
 //! in one piece (opendal's `write_can_multi`) refuses what is written in more than one.
 
+mod writer;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -25,9 +27,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
-use opendal::{Buffer, ErrorKind, Operator, Writer};
+use opendal::{Buffer, ErrorKind, Operator};
 use serde::{Deserialize, Serialize};
 
+use self::writer::PartWriter;
 use super::{BlobStore, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, StoreError, WriteState};
 use crate::seam::{Entropy, Seams};
 
@@ -245,7 +248,7 @@ impl BlobStore for OpendalStore {
             self.require(unfinished, &part_path(unfinished, index, *part), part.size).await?;
         }
         let (store, key) = (self.clone(), unfinished.clone());
-        Ok(Box::new(PartWriter { store, key, parts, stand: Stand::Between }))
+        Ok(Box::new(PartWriter::new(store, key, parts)))
     }
 
     async fn finish(
@@ -355,152 +358,5 @@ impl BlobStore for OpendalStore {
     }
 }
 
-/// A part that is being written.
-struct OpenPart {
-    writer: Writer,
-    part: Part,
-}
-
-/// Writes an unfinished object on. See [`OpendalStore`].
-struct PartWriter {
-    store: OpendalStore,
-    key: ObjectKey,
-    parts: Vec<Part>,
-    stand: Stand,
-}
-
-/// Where a writer stands.
-enum Stand {
-    /// At a checkpoint.
-    Between,
-    /// In the middle of a part.
-    In(OpenPart),
-    /// After a call that failed or was dropped: nobody knows what the service has.
-    Spent,
-}
-
-impl PartWriter {
-    /// Takes the part, if one was begun. The writer is spent until its call puts it back.
-    fn take(&mut self) -> Result<Option<OpenPart>, StoreError> {
-        match std::mem::replace(&mut self.stand, Stand::Spent) {
-            Stand::Between => Ok(None),
-            Stand::In(open) => Ok(Some(open)),
-            Stand::Spent => Err(StoreError::Failed {
-                key: self.key.clone(),
-                reason: "an earlier call on this writer failed or was dropped".into(),
-                temporary: false,
-            }),
-        }
-    }
-
-    async fn begin(&self) -> Result<OpenPart, StoreError> {
-        let mut nonce = [0; 4];
-        self.store.entropy.fill(&mut nonce);
-        let part = Part { nonce: u32::from_be_bytes(nonce), size: 0 };
-        let path = part_path(&self.key, self.parts.len(), part);
-        let writer = self.store.operator.writer(&path).await;
-        Ok(OpenPart { writer: writer.map_err(|error| failure(&self.key, &error))?, part })
-    }
-}
-
-#[async_trait]
-impl ObjectWriter for PartWriter {
-    async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError> {
-        let open = self.take()?;
-        let buffer: Buffer = batch.into_iter().filter(|bytes| !bytes.is_empty()).collect();
-        if buffer.is_empty() {
-            self.stand = open.map_or(Stand::Between, Stand::In);
-            return Ok(());
-        }
-        let mut open = match open {
-            Some(open) => open,
-            None => self.begin().await?,
-        };
-        open.part.size += buffer.len() as u64;
-        open.writer.write(buffer).await.map_err(|error| failure(&self.key, &error))?;
-        self.stand = Stand::In(open);
-        Ok(())
-    }
-
-    async fn checkpoint(&mut self) -> Result<WriteState, StoreError> {
-        if let Some(mut open) = self.take()? {
-            open.writer.close().await.map_err(|error| failure(&self.key, &error))?;
-            let path = part_path(&self.key, self.parts.len(), open.part);
-            self.store.require(&self.key, &path, open.part.size).await?;
-            self.parts.push(open.part);
-        }
-        self.stand = Stand::Between;
-        let state = postcard::to_stdvec(&self.parts).map_err(|error| StoreError::Failed {
-            key: self.key.clone(),
-            reason: format!("the upload's state can't be saved: {error}"),
-            temporary: false,
-        })?;
-        let offset = self.parts.iter().map(|part| part.size).sum();
-        Ok(WriteState { offset, state })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::suite;
-    use super::*;
-    use crate::seam::SeededEntropy;
-
-    fn key(text: &str) -> ObjectKey {
-        ObjectKey::new(text).unwrap()
-    }
-
-    #[tokio::test]
-    async fn it_behaves_as_every_store_must() {
-        let store = OpendalStore::memory().unwrap();
-        let operator = store.operator.clone();
-        suite::all(|| async { Arc::new(OpendalStore::new(operator.clone())) as suite::Shared })
-            .await;
-    }
-
-    #[tokio::test]
-    async fn a_writer_left_behind_changes_nothing_that_a_later_one_wrote() {
-        let store = OpendalStore::memory().unwrap().with_entropy(Arc::new(SeededEntropy::new(7)));
-        let (unfinished, finished) = (key("in-flight/1"), key("done"));
-        let state = store.start(&unfinished).await.unwrap();
-        let mut left = store.resume(&unfinished, &state).await.unwrap();
-        left.write(vec![Bytes::from_static(b"old")]).await.unwrap();
-        let mut later = store.resume(&unfinished, &state).await.unwrap();
-        later.write(vec![Bytes::from_static(b"new")]).await.unwrap();
-        let state = later.checkpoint().await.unwrap();
-
-        left.checkpoint().await.unwrap();
-
-        store.finish(&unfinished, &state, &finished).await.unwrap();
-        assert_eq!(suite::read(&store, &finished, 0..3).await.unwrap(), b"new");
-        let left = store.list("", None, 9).await.unwrap();
-        assert_eq!(left, [ObjectEntry { key: finished, size: 3 }]);
-    }
-
-    #[tokio::test]
-    async fn a_part_that_changed_its_size_is_not_published() {
-        let store = OpendalStore::memory().unwrap();
-        let (unfinished, finished) = (key("in-flight/1"), key("done"));
-        let state = store.start(&unfinished).await.unwrap();
-        let mut writer = store.resume(&unfinished, &state).await.unwrap();
-        writer.write(vec![Bytes::from_static(b"four")]).await.unwrap();
-        let state = writer.checkpoint().await.unwrap();
-        let part = store.list("in-flight/", None, 1).await.unwrap().remove(0);
-        store.put(&part.key, Bytes::from_static(b"two")).await.unwrap();
-
-        let result = store.finish(&unfinished, &state, &finished).await;
-
-        assert!(matches!(result, Err(StoreError::WrongSize { expected: 4, found: 3, .. })));
-        assert_eq!(store.stat(&finished).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_state_of_another_store_is_refused() {
-        let store = OpendalStore::memory().unwrap();
-        let state = WriteState { offset: 3, state: vec![0xff; 20] };
-
-        let result = store.resume(&key("in-flight/1"), &state).await.map(|_| ());
-
-        assert!(matches!(result, Err(StoreError::Failed { temporary: false, .. })));
-    }
-}
+mod tests;
