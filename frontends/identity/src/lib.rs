@@ -1,1 +1,7 @@
+//! Who calls: identity providers, for every frontend.
 
+#![forbid(unsafe_code)]
+
+pub mod provider;
+
+pub use provider::{IdentityError, IdentityProvider};
