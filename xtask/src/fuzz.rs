@@ -25,10 +25,6 @@ const INSTRUMENT: &str = "--cfg fuzzing -Cpasses=sancov-module -Cdebug-assertion
 /// Builds and runs every target of `fuzz/`.
 pub fn check(long: bool) -> Result<()> {
     let folder = root().join("fuzz");
-    if !folder.join("Cargo.toml").exists() {
-        println!("no fuzz targets yet");
-        return Ok(());
-    }
     let built = build(&folder)?;
     let mut failed = Vec::new();
     for target in targets(&folder)? {

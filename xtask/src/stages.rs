@@ -32,11 +32,7 @@ struct Stage {
 /// In the order they run: what answers fastest comes first.
 const STAGES: &[Stage] = &[
     Stage { name: "style", about: "house rules no compiler knows", check: |_| style::check() },
-    Stage {
-        name: "fmt",
-        about: "formatting",
-        check: |_| run::show(cargo().args(["fmt", "--all", "--check"])),
-    },
+    Stage { name: "fmt", about: "formatting", check: |_| fmt() },
     Stage {
         name: "deny",
         about: "licences, banned crates and sources of dependencies",
@@ -123,6 +119,12 @@ fn summarise(results: &[Outcome]) -> Result<()> {
         bail!("{failed} of {} stages failed", results.len());
     }
     Ok(())
+}
+
+fn fmt() -> Result<()> {
+    run::show(cargo().args(["fmt", "--all", "--check"]))?;
+    // A workspace of its own.
+    run::show(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
 }
 
 fn clippy() -> Result<()> {
