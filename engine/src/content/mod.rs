@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub struct ObjectKey(String);
 
 impl ObjectKey {
-    /// Takes a key that the engine's own layout made ([`crate::keys::object`]), or that a listing
+    /// Takes a key that the engine's own layout made (`keys::object`), or that a listing
     /// returned.
     ///
     /// Returns `None` where a segment is empty, is `.` or `..`, or has a character outside
