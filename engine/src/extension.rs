@@ -224,3 +224,87 @@ impl Record for Opaque {
         Ok(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{EventKind, SYSTEM};
+    use crate::tenancy::tests::{Town, caller};
+
+    async fn line(extension: &Extension) -> Event {
+        let kind = EventKind::Identity { change: "created".into(), subject: "user:ann".into() };
+        Event::by(&caller("ann"), SYSTEM, extension.now().await.unwrap(), kind)
+    }
+
+    #[tokio::test]
+    async fn of_two_who_change_a_record_at_once_one_wins() {
+        let town = Town::new().await;
+        let users = town.engine.extension("identity");
+        let line = line(&users).await;
+        let create = || Batch::new().absent("ann").put("ann", "1").event(line.clone());
+        users.commit(create()).await.unwrap();
+
+        let again = users.commit(create()).await;
+        let version = users.get("ann").await.unwrap().unwrap().version;
+        let change = |value: &'static str| {
+            Batch::new().unchanged("ann", version.clone()).put("ann", value).event(line.clone())
+        };
+        users.commit(change("2")).await.unwrap();
+        let late = users.commit(change("3")).await;
+
+        assert!(matches!(again, Err(Error::Contended { .. })), "{again:?}");
+        assert!(matches!(late, Err(Error::Contended { .. })), "{late:?}");
+        assert_eq!(users.get("ann").await.unwrap().unwrap().value, "2");
+    }
+
+    #[tokio::test]
+    async fn nothing_changes_without_a_line() {
+        let town = Town::new().await;
+        let users = town.engine.extension("identity");
+
+        let silent = users.commit(Batch::new().put("ann", "1")).await;
+
+        assert!(matches!(silent, Err(Error::Invalid(_))), "{silent:?}");
+        assert_eq!(users.get("ann").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn namespaces_do_not_see_each_other_and_scans_come_in_pages() {
+        let town = Town::new().await;
+        let (users, packages) = (town.engine.extension("a"), town.engine.extension("ab"));
+        let line = line(&users).await;
+        let mut batch = Batch::new().event(line.clone());
+        for key in ["user/1", "user/2", "user/3", "token/1", "user"] {
+            batch = batch.put(key, key);
+        }
+        users.commit(batch).await.unwrap();
+        packages.commit(Batch::new().put("user/9", "").event(line)).await.unwrap();
+
+        let first = users.scan("user/", None, 2).await.unwrap();
+        let rest = users.scan("user/", first.next.as_deref(), 2).await.unwrap();
+        let behind = users.scan("token/", first.next.as_deref(), 2).await.unwrap();
+
+        let keys = |page: &Page<Entry>| -> Vec<Vec<u8>> {
+            page.items.iter().map(|entry| entry.key.clone()).collect()
+        };
+        assert_eq!(keys(&first), [b"user/1", b"user/2"]);
+        assert_eq!(keys(&rest), [b"user/3"]);
+        assert_eq!(rest.next, None);
+        assert_eq!(behind.items, []);
+        assert_eq!(users.scan("", None, 100).await.unwrap().items.len(), 5);
+        assert_eq!(packages.scan("", None, 100).await.unwrap().items.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_bad_namespace_or_key_is_refused() {
+        let town = Town::new().await;
+        for namespace in ["", "a\0b", "Identity", &"a".repeat(65)] {
+            let refused = town.engine.extension(namespace).get("key").await;
+            assert!(matches!(refused, Err(Error::Invalid(_))), "{namespace}: {refused:?}");
+        }
+        let users = town.engine.extension("identity");
+        let long = vec![b'k'; MAX_RECORD_KEY_BYTES + 1];
+        assert!(matches!(users.get(&long).await, Err(Error::Invalid(_))));
+        assert_eq!(users.get(&long[1..]).await.unwrap(), None);
+    }
+}

@@ -11,6 +11,8 @@ mod chains;
 mod event;
 mod pulls;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod trail;
 pub(crate) mod verify;
 

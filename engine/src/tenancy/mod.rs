@@ -19,6 +19,8 @@ mod organisations;
 pub(crate) mod purge;
 mod registries;
 mod roles;
+#[cfg(test)]
+pub(crate) mod tests;
 mod usage;
 
 pub use members::Member;

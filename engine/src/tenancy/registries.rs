@@ -240,7 +240,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let core = &*self.core;
         retry!("the registry", _attempt => {
-            let tenant = Tenant::read(core, organisation).await?;
+            let tenant = owner(core, organisation, name).await?;
             let registry = tenant.registry_any(core, name).await?;
             let target = tenant.registry_target(&registry);
             demand(core, caller, Action::Manage, &target).await?;
@@ -268,8 +268,6 @@ impl Engine {
 }
 
 /// An organisation and a registry of it in which the caller may do `action`.
-///
-/// An organisation that is not there fails exactly as a registry that is not.
 pub(super) async fn seen_registry(
     core: &Core,
     caller: &Caller,
@@ -277,14 +275,23 @@ pub(super) async fn seen_registry(
     name: &RegistryName,
     action: Action,
 ) -> Result<(Tenant, TenantRegistry), Error> {
-    let unknown = |_| super::unknown(format_args!("{organisation}/{name}"));
-    let tenant = match Tenant::read(core, organisation).await {
-        Err(error @ Error::NameUnknown { .. }) => return Err(unknown(error)),
-        other => other?,
-    };
+    let tenant = owner(core, organisation, name).await?;
     let registry = tenant.registry(core, name).await?;
     demand(core, caller, action, &tenant.registry_target(&registry)).await?;
     Ok((tenant, registry))
+}
+
+/// The organisation of a registry. Where it is not there, the error is that of a registry which is
+/// not there.
+async fn owner(
+    core: &Core,
+    organisation: &OrganisationName,
+    name: &RegistryName,
+) -> Result<Tenant, Error> {
+    Tenant::read(core, organisation).await.map_err(|error| match error {
+        Error::NameUnknown { .. } => super::unknown(format_args!("{organisation}/{name}")),
+        other => other,
+    })
 }
 
 /// A change in an organisation, which stays as it is, with its line.

@@ -1,0 +1,99 @@
+//! Tenants end to end, over memory stores and with roles.
+
+mod deleting;
+mod members;
+mod names;
+mod roles;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::access::{Action, Caller, PrincipalId};
+use crate::content::opendal::OpendalStore;
+use crate::digest::{Algorithm, Digest};
+use crate::meta::{MemoryStore, MetaStore};
+use crate::name::{OrganisationName, RegistryName};
+use crate::seam::{ManualClock, Seams, SeededEntropy, Timestamp};
+use crate::tenancy::{RegistrySettings, RoleAuthorizer};
+use crate::{Engine, Error};
+
+/// An engine in which roles decide, the organisation `acme` of `user:ann` with the private registry
+/// `main`, and an operator.
+pub(crate) struct Town {
+    pub(crate) engine: Engine,
+    pub(crate) meta: Arc<dyn MetaStore>,
+    pub(crate) clock: Arc<ManualClock>,
+    seams: Seams,
+    blobs: Arc<OpendalStore>,
+}
+
+pub(crate) fn caller(name: &str) -> Caller {
+    Caller::known(principal(name))
+}
+
+pub(crate) fn principal(name: &str) -> PrincipalId {
+    PrincipalId::new(format!("user:{name}")).unwrap()
+}
+
+pub(crate) fn operator() -> Caller {
+    Caller { operator: true, ..caller("operator") }
+}
+
+pub(crate) fn organisation(name: &str) -> OrganisationName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn registry(name: &str) -> RegistryName {
+    name.parse().unwrap()
+}
+
+impl Town {
+    pub(crate) async fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+        let seams = Seams { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(11)) };
+        let meta: Arc<dyn MetaStore> = Arc::new(MemoryStore::new(&seams));
+        let blobs = Arc::new(OpendalStore::memory().unwrap());
+        let engine = build(&meta, &blobs, &seams).await;
+        let town = Self { engine, meta, clock, seams, blobs };
+        let ann = principal("ann");
+        town.engine
+            .create_organisation(&operator(), &organisation("acme"), None, Some(&ann))
+            .await
+            .unwrap();
+        town.create_registry("acme", "main").await;
+        town
+    }
+
+    /// The same stores under another process: with an audit chain of its own.
+    pub(crate) async fn restarted(&self) -> Engine {
+        build(&self.meta, &self.blobs, &self.seams).await
+    }
+
+    pub(crate) async fn create_registry(&self, owner: &str, name: &str) {
+        let settings = RegistrySettings::default();
+        self.engine
+            .create_registry(&caller("ann"), &organisation(owner), &registry(name), settings)
+            .await
+            .unwrap();
+    }
+
+    /// Pushes a blob as Ann.
+    pub(crate) async fn push(&self, path: &str, bytes: &'static [u8]) -> Result<Digest, Error> {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let path = path.parse().unwrap();
+        let repository = self.engine.repository(&caller("ann"), &path, Action::Push).await?;
+        let body = futures::stream::iter([Ok::<_, Error>(Bytes::from_static(bytes))]);
+        repository.push_blob(&digest, None, body).await?;
+        Ok(digest)
+    }
+}
+
+async fn build(meta: &Arc<dyn MetaStore>, blobs: &Arc<OpendalStore>, seams: &Seams) -> Engine {
+    Engine::builder(meta.clone(), blobs.clone())
+        .authorizer(Arc::new(RoleAuthorizer::new(meta.clone())))
+        .seams(seams.clone())
+        .build()
+        .await
+        .unwrap()
+}
