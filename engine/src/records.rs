@@ -17,6 +17,9 @@ use crate::id::{Number, RegistryId, RepositoryId, SessionId};
 use crate::manifest::ManifestKind;
 use crate::seam::Timestamp;
 
+#[cfg(test)]
+mod golden;
+
 /// A record that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a {kind} record can't be read: {reason}")]

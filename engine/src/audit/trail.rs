@@ -25,7 +25,7 @@ use crate::tenancy::{Tenant, demand};
 const LOOKED_AT: usize = 10_000;
 /// How far clocks of the nodes are trusted: lines this much out of the order of their times may
 /// be missed by a query that is bounded in time.
-const CLOCK_SLACK: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const CLOCK_SLACK: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// Which lines of a trail to read. The default reads all of them, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -108,17 +108,14 @@ impl Engine {
     ) -> Result<(), Error> {
         let core = &*self.core;
         retry!("the member", _attempt => {
-            let (tenant, registry) = match registry {
-                Some(name) => {
-                    let (tenant, registry) =
-                        seen_registry(core, caller, organisation, name, Action::Manage).await?;
-                    (tenant, Some(registry))
-                }
-                None => {
-                    let tenant = Tenant::read(core, organisation).await?;
-                    demand(core, caller, Action::Manage, &tenant.target()).await?;
-                    (tenant, None)
-                }
+            let (tenant, registry) = if let Some(name) = registry {
+                let (tenant, registry) =
+                    seen_registry(core, caller, organisation, name, Action::Manage).await?;
+                (tenant, Some(registry))
+            } else {
+                let tenant = Tenant::read(core, organisation).await?;
+                demand(core, caller, Action::Manage, &tenant.target()).await?;
+                (tenant, None)
             };
             let member = core.read(keys::member(tenant.id, principal.as_str())).await?;
             commit_role(core, caller, &tenant, registry.as_ref(), principal, &member, role).await
