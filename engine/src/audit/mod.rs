@@ -2,8 +2,13 @@
 //!
 //! One hash chain for each organisation *and running process*: the store's committer gives a line
 //! its sequence and hash within its group commit, so nobody waits at a head. The line is also the
-//! typed [`Event`] that subscribers see. Pulls are written in groups ([`PullLog`]): a kill loses at
+//! typed [`Event`] that subscribers see. Pulls are written in groups (`PullLog`): a kill loses at
 //! most the last [`crate::Settings::pull_group`] of them, never a push.
+//!
+//! Periodic seals in each chain name the heads of the others ([`crate::Engine::seal`]), so that a
+//! chain whose end was cut off shows when they are verified together
+//! ([`crate::Engine::verify_trail`]). Reading merges the chains by time ([`crate::Engine::trail`]);
+//! a cursor from the oldest on stands in each chain, and so is the durable way to follow events.
 //!
 //! What it never does: drop a line. Where pulls come faster than they can be written, they wait.
 

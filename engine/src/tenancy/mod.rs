@@ -6,10 +6,10 @@
 //! may not see answers [`Error::NameUnknown`], exactly as what is not there; what they may see but
 //! not do answers [`Error::Denied`].
 //!
-//! Authorisation is asked in one place, [`demand`]. Operators (DESIGN D7) create, list and delete
+//! Authorisation is asked in one place, `demand`. Operators (DESIGN D7) create, list and delete
 //! organisations and set quotas; that opens no content to them.
 //!
-//! Deleting is one commit that makes the thing answer as absent; [`purge`] removes the rows behind,
+//! Deleting is one commit that makes the thing answer as absent; `purge` removes the rows behind,
 //! when the collector calls it. The audit chains of a deleted organisation stay.
 //!
 //! What it never does: read or write content.
