@@ -315,6 +315,9 @@ async fn only_admins_read_a_trail_and_only_operators_the_systems() {
     assert!(matches!(trail(&operator, Some(&acme)).await, Err(Error::NameUnknown { .. })));
     assert!(matches!(trail(&ann, None).await, Err(Error::Denied { .. })));
     assert!(trail(&operator, None).await.is_ok());
+    let ceiling = crate::access::Ceiling::Grants(std::sync::Arc::from([]));
+    let bounded = crate::access::Caller { ceiling, ..operator.clone() };
+    assert!(matches!(trail(&bounded, None).await, Err(Error::Denied { .. })));
     assert!(engine.verify_trail(&operator, Some(&acme)).await.unwrap().is_good());
 }
 

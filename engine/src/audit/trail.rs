@@ -19,7 +19,7 @@ use crate::keys;
 use crate::meta::log;
 use crate::name::OrganisationName;
 use crate::seam::Timestamp;
-use crate::tenancy::{Tenant, demand};
+use crate::tenancy::{Tenant, demand, demand_operator};
 
 /// The most lines one page looks at: a filter that lets nothing pass ends its page too.
 const LOOKED_AT: usize = 10_000;
@@ -144,14 +144,8 @@ async fn trail_of(
         demand(core, caller, Action::Manage, &tenant.target()).await?;
         return Ok(tenant.id);
     }
-    if caller.operator {
-        return Ok(SYSTEM);
-    }
-    Err(Error::Denied {
-        principal: caller.principal.as_str().to_owned(),
-        action: Action::Manage,
-        name: "the installation".to_owned(),
-    })
+    demand_operator(caller)?;
+    Ok(SYSTEM)
 }
 
 /// Where a reader stands: in each chain the next sequence to read (oldest first), or the one above

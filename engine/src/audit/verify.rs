@@ -21,7 +21,7 @@ use crate::id::{ChainId, OrganisationId};
 use crate::keys;
 use crate::meta::{Key, MAX_SCAN_ROWS, MetaRead, log, prefix_range};
 use crate::name::OrganisationName;
-use crate::tenancy::{Tenant, demand_or_operate};
+use crate::tenancy::{Tenant, demand_operator, demand_or_operate};
 
 type Hash = [u8; log::HASH_BYTES];
 
@@ -163,13 +163,9 @@ impl Engine {
                 demand_or_operate(&self.core, caller, Action::Manage, &tenant.target()).await?;
                 tenant.id
             }
-            None if caller.operator => SYSTEM,
             None => {
-                return Err(Error::Denied {
-                    principal: caller.principal.as_str().to_owned(),
-                    action: Action::Manage,
-                    name: "the installation".to_owned(),
-                });
+                demand_operator(caller)?;
+                SYSTEM
             }
         };
         verify(&self.core, id).await

@@ -31,7 +31,7 @@ pub use usage::{RegistryUsage, Usage};
 
 use std::str::FromStr;
 
-use crate::access::{Action, Caller, Decision, Target};
+use crate::access::{Action, Caller, Ceiling, Decision, Target};
 use crate::change::Seen;
 use crate::core::Core;
 use crate::error::Error;
@@ -177,6 +177,19 @@ pub(crate) async fn demand(
 /// Whether the caller operates the installation, as far as its token reaches to `target`.
 pub(crate) fn operates(caller: &Caller, target: &Target<'_>) -> bool {
     caller.operator && caller.ceiling.allows(Action::Manage, target)
+}
+
+/// Fails unless the caller operates the installation, with a token that is not bounded to a part
+/// of it.
+pub(crate) fn demand_operator(caller: &Caller) -> Result<(), Error> {
+    if caller.operator && caller.ceiling == Ceiling::Unlimited {
+        return Ok(());
+    }
+    Err(Error::Denied {
+        principal: caller.principal.as_str().to_owned(),
+        action: Action::Manage,
+        name: "the installation".to_owned(),
+    })
 }
 
 /// As [`demand`], but an operator passes.

@@ -14,8 +14,8 @@ use crate::name::OrganisationName;
 use crate::records::{Life, MemberRecord, NameRecord, OrganisationRecord, Record, RegistryRecord};
 use crate::seam::Timestamp;
 use crate::tenancy::{
-    Tenant, demand, demand_or_operate, denied, operates, organisation_target, page_rows,
-    stored_name, unknown,
+    Tenant, demand, demand_operator, demand_or_operate, denied, operates, organisation_target,
+    page_rows, stored_name, unknown,
 };
 
 /// A tenant: members, registries and content of its own.
@@ -164,13 +164,7 @@ impl Engine {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Organisation>, Error> {
-        if !caller.operator || caller.ceiling != crate::access::Ceiling::Unlimited {
-            return Err(Error::Denied {
-                principal: caller.principal.as_str().to_owned(),
-                action: Action::Manage,
-                name: "the installation".to_owned(),
-            });
-        }
+        demand_operator(caller)?;
         let core = &*self.core;
         let mut range = prefix_range(&keys::organisation_names());
         if let Some(after) = after {

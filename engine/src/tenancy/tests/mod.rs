@@ -97,3 +97,24 @@ async fn build(meta: &Arc<dyn MetaStore>, blobs: &Arc<OpendalStore>, seams: &Sea
         .await
         .unwrap()
 }
+
+/// Compiles only while requests can move between threads.
+#[tokio::test]
+async fn calls_can_move_between_threads() {
+    let town = Town::new().await;
+    let engine = town.engine.clone();
+    let (ann, acme) = (caller("ann"), organisation("acme"));
+    let moved = tokio::spawn(async move {
+        let query = crate::audit::TrailQuery::default();
+        engine.trail(&ann, Some(&acme), &query, None, 10).await?;
+        engine.export_trail(&ann, Some(&acme), query).await?;
+        engine.verify_trail(&ann, Some(&acme)).await?;
+        engine.seal().await?;
+        engine.registry_usage(&ann, &acme, &registry("main")).await?;
+        engine.rename_organisation(&ann, &acme, &organisation("apex")).await?;
+        engine.delete_organisation(&ann, &organisation("apex"), true).await?;
+        super::purge::purge(&engine.core).await?;
+        engine.extension("identity").scan("", None, 10).await
+    });
+    assert_eq!(moved.await.unwrap().unwrap().items, []);
+}
