@@ -157,16 +157,13 @@ impl Engine {
         caller: &Caller,
         organisation: Option<&OrganisationName>,
     ) -> Result<Verification, Error> {
-        let id = match organisation {
-            Some(name) => {
-                let tenant = Tenant::read(&self.core, name).await?;
-                demand_or_operate(&self.core, caller, Action::Manage, &tenant.target()).await?;
-                tenant.id
-            }
-            None => {
-                demand_operator(caller)?;
-                SYSTEM
-            }
+        let id = if let Some(name) = organisation {
+            let tenant = Tenant::read(&self.core, name).await?;
+            demand_or_operate(&self.core, caller, Action::Manage, &tenant.target()).await?;
+            tenant.id
+        } else {
+            demand_operator(caller)?;
+            SYSTEM
         };
         verify(&self.core, id).await
     }
