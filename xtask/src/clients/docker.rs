@@ -1,5 +1,6 @@
 //! docker: a real engine pushes an image of some hundred megabytes in chunks, is interrupted by a
-//! `kill -9` of the registry, pushes again, and pulls back the same image.
+//! `kill -9` of the registry, pushes again, and pulls back the same image; layers are mounted and
+//! reused, and a list of images serves several machines.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,11 +41,14 @@ pub fn check(scene: &mut Scene) -> Result<()> {
     let larger_id = engine.id(&larger)?;
     contains(&engine.output(&["push", &larger])?, "Layer already exists")?;
 
+    let list = format!("{}:multi", scene.name("apps/compiler"));
+    push_list(&engine, &list, &image, &larger)?;
+
     engine.run(&["rmi", "--force", &image, &other, &larger])?;
     ensure!(engine.id(&image).is_err(), "the image is still here, a pull would show nothing");
     // An image's id is the digest of its configuration, which has the digests of its unpacked
     // layers, and docker verifies both as it unpacks.
-    for (name, id) in [(&image, &id), (&other, &id), (&larger, &larger_id)] {
+    for (name, id) in [(&list, &id), (&image, &id), (&other, &id), (&larger, &larger_id)] {
         engine.run(&["pull", "--quiet", name])?;
         ensure!(engine.id(name)? == *id, "another image came back as {name}");
     }
@@ -80,6 +84,14 @@ fn extend(scene: &Scene, engine: &Engine, from: &str, name: &str) -> Result<()> 
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("Dockerfile"), format!("FROM {from}\nCOPY Dockerfile /recipe\n"))?;
     engine.run(&["build", "--quiet", "--tag", name, &path(&folder)?])
+}
+
+/// Makes and pushes an image for two machines: `native` for this one, `other` said to be for another.
+fn push_list(engine: &Engine, name: &str, native: &str, other: &str) -> Result<()> {
+    let foreign = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
+    engine.run(&["manifest", "create", "--insecure", name, native, other])?;
+    engine.run(&["manifest", "annotate", name, other, "--os", "linux", "--arch", foreign])?;
+    engine.run(&["manifest", "push", "--insecure", "--purge", name])
 }
 
 /// Kills the registry once it has stored some of the image, and brings it back.
@@ -189,7 +201,9 @@ impl Engine {
             .env("DOCKER_HOST", socket(&self.folder))
             .env("DOCKER_CONFIG", &self.folder)
             // The builder that needs no image of its own.
-            .env("DOCKER_BUILDKIT", "0");
+            .env("DOCKER_BUILDKIT", "0")
+            // For `docker manifest`, which older clients call experimental.
+            .env("DOCKER_CLI_EXPERIMENTAL", "enabled");
         command
     }
 
