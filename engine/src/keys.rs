@@ -353,8 +353,9 @@ pub(crate) mod object {
         let organisation = segments.next().filter(|s| s.len() == 16)?;
         let organisation = OrganisationId(u64::from_str_radix(organisation, 16).ok()?);
         let kind = segments.next()?;
+        // A store without appends keeps numbered parts below the key of what is unfinished, so
+        // more segments may follow either form.
         if kind == "in-flight" {
-            // A store without appends keeps numbered parts below the key.
             let generation = SessionId::parse(segments.next()?)?;
             return Some(Parsed { organisation, digest: None, generation });
         }
@@ -362,10 +363,38 @@ pub(crate) mod object {
         let (hex, generation) = name.split_once('.')?;
         let digest = format!("{kind}:{hex}").parse().ok()?;
         let generation = SessionId::parse(generation)?;
-        segments.next().is_none().then_some(Parsed {
-            organisation,
-            digest: Some(digest),
-            generation,
-        })
+        Some(Parsed { organisation, digest: Some(digest), generation })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    #[test]
+    fn a_listed_object_tells_whose_it_is_and_which_generation() {
+        let (organisation, generation) = (OrganisationId(7), SessionId([9; 16]));
+        let digest = Digest::of(Algorithm::Sha512, b"x");
+        let settled = object::settled(organisation, &digest, generation);
+        let parsed = object::Parsed { organisation, digest: Some(digest), generation };
+        assert_eq!(object::parse(&settled), Some(parsed));
+        let part = ObjectKey::new(format!("{settled}/part-000001.ab")).unwrap();
+        assert_eq!(object::parse(&part), Some(parsed));
+        let flying = object::in_flight(organisation, generation);
+        let parsed = object::Parsed { organisation, digest: None, generation };
+        assert_eq!(object::parse(&flying), Some(parsed));
+        assert_eq!(object::parse(&ObjectKey::new("lost+found".replace('+', "-")).unwrap()), None);
+    }
+
+    #[test]
+    fn the_rows_of_a_digest_lie_together_and_apart_from_its_neighbours() {
+        let organisation = OrganisationId(1);
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let range = crate::meta::prefix_range(&blob(organisation, &digest));
+        assert!(range.contains(&blob(organisation, &digest)));
+        assert!(range.contains(&link(organisation, &digest, RepositoryId(u64::MAX))));
+        assert!(!range.contains(&blob(OrganisationId(2), &digest)));
+        assert!(!range.contains(&blob(organisation, &Digest::of(Algorithm::Sha256, b"y"))));
     }
 }
