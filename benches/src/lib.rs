@@ -5,6 +5,8 @@
 //! Machines are noisy, so a figure is the median of several rounds. Nothing here is a test: a
 //! figure that falls short is printed, never asserted.
 
+#![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
+
 pub mod engine;
 pub mod figure;
 pub mod world;

@@ -184,11 +184,11 @@ impl std::fmt::Display for Missing {
 const LISTED: usize = 5;
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {
-    let mut text = items.iter().take(LISTED).map(T::to_string).collect::<Vec<_>>().join(", ");
-    if items.len() > LISTED {
-        text.push_str(&format!(" and {} more", items.len() - LISTED));
+    let text = items.iter().take(LISTED).map(T::to_string).collect::<Vec<_>>().join(", ");
+    match items.len().checked_sub(LISTED) {
+        None | Some(0) => text,
+        Some(more) => format!("{text} and {more} more"),
     }
-    text
 }
 
 fn plural(count: usize) -> String {

@@ -28,10 +28,19 @@ struct Pull {
     tag: Option<String>,
 }
 
+/// A pull, when it came first and how often since.
+#[derive(Debug)]
+struct Waiting {
+    pull: Pull,
+    at: Timestamp,
+    count: u64,
+}
+
 /// Gathers pulls: the same pull by the same caller within one group is one line with a count.
 #[derive(Debug, Default)]
 pub(crate) struct PullLog {
-    waiting: Mutex<HashMap<u64, Vec<(Pull, Timestamp, u64)>>>,
+    /// By a hash of the pull, so that the next like it costs no copy of its texts.
+    waiting: Mutex<HashMap<u64, Vec<Waiting>>>,
     /// One flush at a time, so that [`flush`] returns only when what waited before is durable.
     flushing: tokio::sync::Mutex<()>,
 }
@@ -55,7 +64,7 @@ impl PullLog {
             .hash(&mut hasher);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let same_hash = waiting.entry(hasher.finish()).or_default();
-        let same = same_hash.iter_mut().find(|(pull, _, _)| {
+        let same = same_hash.iter_mut().find(|Waiting { pull, .. }| {
             pull.organisation == organisation
                 && pull.principal == principal
                 && pull.origin.address == origin.address
@@ -64,8 +73,8 @@ impl PullLog {
                 && pull.digest == digest
                 && pull.tag.as_deref() == tag
         });
-        if let Some((_, _, count)) = same {
-            *count += 1;
+        if let Some(same) = same {
+            same.count += 1;
         } else {
             let pull = Pull {
                 organisation,
@@ -75,19 +84,19 @@ impl PullLog {
                 digest,
                 tag: tag.map(str::to_owned),
             };
-            same_hash.push((pull, now, 1));
+            same_hash.push(Waiting { pull, at: now, count: 1 });
         }
         waiting.len() >= MAX_WAITING
     }
 
-    fn take(&self) -> Vec<(Pull, Timestamp, u64)> {
+    fn take(&self) -> Vec<Waiting> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.drain().flat_map(|(_, pulls)| pulls).collect()
     }
 
-    fn put_back(&self, pulls: Vec<(Pull, Timestamp, u64)>) {
+    fn put_back(&self, pulls: Vec<Waiting>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for (pull, at, count) in pulls {
+        for Waiting { pull, at, count } in pulls {
             let mut hasher = DefaultHasher::new();
             (
                 pull.organisation,
@@ -99,7 +108,7 @@ impl PullLog {
                 pull.tag.as_deref(),
             )
                 .hash(&mut hasher);
-            waiting.entry(hasher.finish()).or_default().push((pull, at, count));
+            waiting.entry(hasher.finish()).or_default().push(Waiting { pull, at, count });
         }
     }
 }
@@ -111,7 +120,7 @@ pub(crate) async fn flush(core: &Core) -> Result<(), Error> {
     while !pulls.is_empty() {
         let rest = pulls.split_off(pulls.len().min(LINES_PER_COMMIT));
         let mut change = Change::new(core);
-        for (pull, at, count) in &pulls {
+        for Waiting { pull, at, count } in &pulls {
             change.event(Event {
                 organisation: pull.organisation,
                 at: *at,

@@ -26,7 +26,7 @@ impl Repository {
             let id = scope.existing(&self.path)?;
             let key = keys::link(scope.organisation, digest, id);
             let seen: Seen<LinkRecord> = self.core.read(key).await?;
-            if !seen.value.as_ref().is_some_and(|link| link.manifest.is_some()) {
+            if seen.value.as_ref().is_none_or(|link| link.manifest.is_none()) {
                 let reference = digest.to_string();
                 return Err(Error::ManifestUnknown { reference }.into());
             }

@@ -48,7 +48,7 @@ pub struct PushedManifest {
 
 /// What all attempts at one push share.
 struct Push<'a> {
-    push: &'a ManifestPush,
+    asked: &'a ManifestPush,
     manifest: Manifest,
     digest: Digest,
     /// Where the bytes were stored, for a manifest too large for the metadata.
@@ -82,7 +82,7 @@ impl Repository {
         } else {
             None
         };
-        let push = Push { push, manifest, digest: found, placed };
+        let push = Push { asked: push, manifest, digest: found, placed };
         let result = retry!("a manifest", attempt => {
             let scope = self.fresh_scope(attempt).await?;
             self.try_push(&scope, &push).await
@@ -105,7 +105,7 @@ impl Repository {
             None => ManifestPlace::Record,
             Some(_) => ManifestPlace::Blob,
         };
-        let size = u64::try_from(push.push.bytes.len()).unwrap_or(u64::MAX);
+        let size = u64::try_from(push.asked.bytes.len()).unwrap_or(u64::MAX);
         let (number, known) = match &rows.link.value {
             Some(link) => (link.number, link.manifest.is_some()),
             None => (self.core.next_number(now), false),
@@ -121,11 +121,11 @@ impl Repository {
                 _ => change.lean(&rows.link),
             }
             if place == ManifestPlace::Blob {
-                self.hold_body(scope, &rows.blob, push, &mut change, now)?;
+                hold_body(scope, &rows.blob, push, &mut change, now)?;
             }
         } else {
             if place == ManifestPlace::Blob {
-                self.hold_body(scope, &rows.blob, push, &mut change, now)?;
+                hold_body(scope, &rows.blob, push, &mut change, now)?;
             } else {
                 let delta = i64::try_from(size).unwrap_or(i64::MAX);
                 change.use_bytes(scope.organisation, delta, scope.quota_bytes);
@@ -144,7 +144,7 @@ impl Repository {
                 },
             };
             change.replace(&rows.link, &link);
-            self.write_manifest(scope, id, push, number, size, children, now, &mut change);
+            write_manifest(scope, id, push, number, size, children, now, &mut change);
         }
         self.write_tags(scope, id, push, number, now, &mut change).await?;
         change.touches(stripe_of_reference(id, &push.digest.to_string()));
@@ -155,7 +155,7 @@ impl Repository {
                 repository: scope.reference(id, &self.path),
                 digest: push.digest,
                 media_type: push.manifest.media_type.clone(),
-                tags: push.push.tags.iter().map(Tag::to_string).collect(),
+                tags: push.asked.tags.iter().map(Tag::to_string).collect(),
                 subject,
             },
         ));
@@ -240,79 +240,6 @@ impl Repository {
         }
     }
 
-    /// Makes `change` hold the stored bytes of a large manifest: those the organisation has, or
-    /// those just placed.
-    fn hold_body(
-        &self,
-        scope: &Scope,
-        blob: &Seen<BlobRecord>,
-        push: &Push<'_>,
-        change: &mut Change<'_>,
-        now: Timestamp,
-    ) -> Result<(), Attempt> {
-        if keep_content(change, blob) {
-            return Ok(());
-        }
-        let Some(placed) = &push.placed else {
-            return Err(Error::Corrupted("a large manifest was not stored".to_owned()).into());
-        };
-        placed.publish(scope, blob, change, now);
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one record's facts, written in one place")]
-    fn write_manifest(
-        &self,
-        scope: &Scope,
-        id: RepositoryId,
-        push: &Push<'_>,
-        number: Number,
-        size: u64,
-        children: Vec<ChildRecord>,
-        now: Timestamp,
-        change: &mut Change<'_>,
-    ) {
-        let (organisation, manifest) = (scope.organisation, &push.manifest);
-        for child in &children {
-            let key = match child.number {
-                Some(child) => keys::edge(organisation, id, child, number),
-                None => keys::wanted_by(organisation, id, &child.digest, number),
-            };
-            change.put_raw(key, Bytes::new());
-        }
-        let subject = manifest.subject.as_ref().map(|subject| subject.digest);
-        if let Some(subject) = &subject {
-            let artifact_type = manifest.artifact_type.as_deref().unwrap_or_default();
-            let key = keys::referrer(organisation, id, subject, artifact_type, number);
-            let record = ReferrerRecord {
-                digest: push.digest,
-                media_type: manifest.media_type.clone(),
-                size,
-                artifact_type: manifest.artifact_type.clone(),
-                annotations: manifest.annotations.clone(),
-            };
-            change.put(key, &record);
-        }
-        let body = match push.placed {
-            Some(_) => Body::Stored,
-            None => Body::Inline(push.push.bytes.to_vec()),
-        };
-        let record = ManifestRecord {
-            digest: push.digest,
-            media_type: manifest.media_type.as_str().into(),
-            kind: manifest.kind,
-            size,
-            artifact_type: manifest.artifact_type.clone(),
-            subject,
-            children,
-            pushed_at: now,
-            body,
-        };
-        let key = keys::manifest(organisation, id, number);
-        change.absent(key.clone());
-        change.put(key, &record);
-    }
-
     async fn write_tags(
         &self,
         scope: &Scope,
@@ -323,7 +250,7 @@ impl Repository {
         change: &mut Change<'_>,
     ) -> Result<(), Attempt> {
         let organisation = scope.organisation;
-        for tag in &push.push.tags {
+        for tag in &push.asked.tags {
             let seen: Seen<TagRecord> =
                 self.core.read(keys::tag(organisation, id, tag.as_str())).await?;
             if let Some(old) = seen.value.as_ref().filter(|old| old.number != number) {
@@ -336,4 +263,75 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+/// Makes `change` hold the stored bytes of a large manifest: those the organisation has, or
+/// those just placed.
+fn hold_body(
+    scope: &Scope,
+    blob: &Seen<BlobRecord>,
+    push: &Push<'_>,
+    change: &mut Change<'_>,
+    now: Timestamp,
+) -> Result<(), Attempt> {
+    if keep_content(change, blob) {
+        return Ok(());
+    }
+    let Some(placed) = &push.placed else {
+        return Err(Error::Corrupted("a large manifest was not stored".to_owned()).into());
+    };
+    placed.publish(scope, blob, change, now);
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "one record's facts, written in one place")]
+fn write_manifest(
+    scope: &Scope,
+    id: RepositoryId,
+    push: &Push<'_>,
+    number: Number,
+    size: u64,
+    children: Vec<ChildRecord>,
+    now: Timestamp,
+    change: &mut Change<'_>,
+) {
+    let (organisation, manifest) = (scope.organisation, &push.manifest);
+    for child in &children {
+        let key = match child.number {
+            Some(child) => keys::edge(organisation, id, child, number),
+            None => keys::wanted_by(organisation, id, &child.digest, number),
+        };
+        change.put_raw(key, Bytes::new());
+    }
+    let subject = manifest.subject.as_ref().map(|subject| subject.digest);
+    if let Some(subject) = &subject {
+        let artifact_type = manifest.artifact_type.as_deref().unwrap_or_default();
+        let key = keys::referrer(organisation, id, subject, artifact_type, number);
+        let record = ReferrerRecord {
+            digest: push.digest,
+            media_type: manifest.media_type.clone(),
+            size,
+            artifact_type: manifest.artifact_type.clone(),
+            annotations: manifest.annotations.clone(),
+        };
+        change.put(key, &record);
+    }
+    let body = match push.placed {
+        Some(_) => Body::Stored,
+        None => Body::Inline(push.asked.bytes.to_vec()),
+    };
+    let record = ManifestRecord {
+        digest: push.digest,
+        media_type: manifest.media_type.as_str().into(),
+        kind: manifest.kind,
+        size,
+        artifact_type: manifest.artifact_type.clone(),
+        subject,
+        children,
+        pushed_at: now,
+        body,
+    };
+    let key = keys::manifest(organisation, id, number);
+    change.absent(key.clone());
+    change.put(key, &record);
 }

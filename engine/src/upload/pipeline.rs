@@ -29,7 +29,7 @@ struct Lanes {
     hasher: Option<Hasher>,
     /// Held by the work under way, so that nobody else writes while it lasts even where the
     /// request was given up.
-    writing: Arc<Writing>,
+    _writing: Arc<Writing>,
 }
 
 /// A hash state and a write state of the same offset.
@@ -46,7 +46,7 @@ impl Pipeline {
         offset: u64,
     ) -> Self {
         Self {
-            idle: Some(Lanes { writer, hasher, writing }),
+            idle: Some(Lanes { writer, hasher, _writing: writing }),
             busy: None,
             gathered: Vec::new(),
             gathered_bytes: 0,

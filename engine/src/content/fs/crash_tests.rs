@@ -103,8 +103,8 @@ async fn power_loss_at_any_effect_takes_back_nothing_that_was_promised() {
             for (_, promise) in given().filter(|(_, p)| matches!(p, Promise::Object(..))) {
                 kept(&store, promise).await;
             }
-            let checkpoints = given().filter(|(_, p)| matches!(p, Promise::Checkpoint(..)));
-            if let Some((_, last)) = checkpoints.last() {
+            let mut checkpoints = given().filter(|(_, p)| matches!(p, Promise::Checkpoint(..)));
+            if let Some((_, last)) = checkpoints.next_back() {
                 kept(&store, last).await;
             }
         }

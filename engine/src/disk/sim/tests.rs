@@ -116,9 +116,10 @@ fn a_write_is_torn_between_sectors_and_never_inside_one() {
             sectors.push(sector[0] == b'x');
         }
         assert!(bytes[..256].iter().chain(&bytes[1792..]).all(|byte| *byte == b'.'));
-        match sectors.is_sorted_by(|one, next| one >= next) {
-            true => prefixes += 1,
-            false => holes += 1,
+        if sectors.is_sorted_by(|one, next| one >= next) {
+            prefixes += 1;
+        } else {
+            holes += 1;
         }
     }
     assert_eq!(prefixes, 5, "nothing, one, two, three sectors and all");

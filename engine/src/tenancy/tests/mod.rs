@@ -107,7 +107,7 @@ async fn calls_can_move_between_threads() {
     let moved = tokio::spawn(async move {
         let query = crate::audit::TrailQuery::default();
         engine.trail(&ann, Some(&acme), &query, None, 10).await?;
-        engine.export_trail(&ann, Some(&acme), query).await?;
+        drop(engine.export_trail(&ann, Some(&acme), query).await?);
         engine.verify_trail(&ann, Some(&acme)).await?;
         engine.seal().await?;
         engine.registry_usage(&ann, &acme, &registry("main")).await?;
