@@ -17,7 +17,7 @@ use support::{LONG, Running, everything, limits, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(300);
 
 fn with(change: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = limits();

@@ -136,6 +136,8 @@ impl<H: Handler> Connection<H> {
             let look = Instant::now() + limits.shortest();
             let deadline = self.activity.deadline(limits).map_or(look, |(at, _)| at.min(look));
             tokio::select! {
+                // What has come is read before it is called late.
+                biased;
                 end = connection.as_mut() => {
                     if let Err(error) = end {
                         tracing::debug!(%peer, error = log::chain(&error), "connection ended early");
