@@ -26,6 +26,13 @@ pub(crate) struct Seen<T> {
     pub(crate) value: Option<T>,
 }
 
+impl<T> Seen<T> {
+    /// Whether `raw` is what the row said.
+    pub(crate) fn says(&self, raw: Option<&[u8]>) -> bool {
+        self.raw.as_deref() == raw
+    }
+}
+
 impl<T: Record> Seen<T> {
     /// What `raw` at `key` says.
     pub(crate) fn new(key: Key, raw: Option<Bytes>) -> Result<Self, Error> {

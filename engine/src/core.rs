@@ -91,6 +91,11 @@ impl Core {
         Seen::new(key, raw)
     }
 
+    /// Whether a row still says what it said.
+    pub(crate) async fn is_unchanged<T>(&self, seen: &Seen<T>) -> Result<bool, Error> {
+        Ok(seen.says(self.meta.get(&seen.key).await?.as_deref()))
+    }
+
     /// Reads several rows of one kind, all of one moment.
     pub(crate) async fn read_many<T: Record>(&self, keys: Vec<Key>) -> Result<Vec<Seen<T>>, Error> {
         let raws = self.meta.get_many(&keys).await?;

@@ -72,29 +72,59 @@ impl Core {
         repository: RepositoryId,
         reference: &Reference,
     ) -> Result<Arc<StoredManifest>, Error> {
+        let mut last = None;
+        loop {
+            let number = self.number_of(organisation, repository, reference).await?;
+            let found = self.load_number(organisation, repository, number).await?;
+            if let Some(manifest) = found {
+                return Ok(manifest);
+            }
+            // A tag may have moved on, and what it pointed at may be gone, between the two reads:
+            // it is there all the time. Only where it stands still its manifest is really gone.
+            if last.replace(number) == Some(number) {
+                return Err(Error::ManifestUnknown { reference: reference.to_string() });
+            }
+        }
+    }
+
+    async fn number_of(
+        &self,
+        organisation: OrganisationId,
+        repository: RepositoryId,
+        reference: &Reference,
+    ) -> Result<Number, Error> {
         let unknown = || Error::ManifestUnknown { reference: reference.to_string() };
-        let number = match reference {
+        match reference {
             Reference::Tag(tag) => {
                 let key = keys::tag(organisation, repository, tag.as_str());
                 let row = self.meta.get(&key).await?.ok_or_else(unknown)?;
-                TagRecord::decode(&row)?.number
+                Ok(TagRecord::decode(&row)?.number)
             }
             Reference::Digest(digest) => {
                 let key = keys::link(organisation, digest, repository);
                 let row = self.meta.get(&key).await?.ok_or_else(unknown)?;
                 let link = LinkRecord::decode(&row)?;
-                link.manifest.map(|_| link.number).ok_or_else(unknown)?
+                link.manifest.map(|_| link.number).ok_or_else(unknown)
             }
-        };
+        }
+    }
+
+    async fn load_number(
+        &self,
+        organisation: OrganisationId,
+        repository: RepositoryId,
+        number: Number,
+    ) -> Result<Option<Arc<StoredManifest>>, Error> {
         let record = self.manifest_record(organisation, repository, number).await?;
-        let record = record.ok_or_else(unknown)?;
+        let Some(record) = record else { return Ok(None) };
         let bytes = match record.body {
             Body::Inline(bytes) => Bytes::from(bytes),
-            Body::Stored => {
-                self.stored_body(organisation, &record.digest).await?.ok_or_else(unknown)?
-            }
+            Body::Stored => match self.stored_body(organisation, &record.digest).await? {
+                Some(bytes) => bytes,
+                None => return Ok(None),
+            },
         };
-        Ok(Arc::new(StoredManifest {
+        Ok(Some(Arc::new(StoredManifest {
             digest: record.digest,
             media_type: record.media_type,
             kind: record.kind,
@@ -103,7 +133,7 @@ impl Core {
             artifact_type: record.artifact_type,
             children: record.children.iter().map(|child| child.digest).collect(),
             pushed_at: record.pushed_at,
-        }))
+        })))
     }
 
     /// The record of the manifest `number`.

@@ -70,6 +70,7 @@ impl Repository {
                 push.tags.len()
             )));
         }
+        self.core.require_room().await?;
         let limits = &self.core.settings.manifest;
         let manifest = Manifest::parse(&push.bytes, push.content_type.as_deref(), limits)?;
         let algorithm = push.digest.map_or(Algorithm::Sha256, |digest| digest.algorithm());

@@ -1,4 +1,5 @@
 //! The engine's face, end to end over memory stores.
 
+mod races;
 mod support;
 mod walk;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::access::{Action, Caller, PrincipalId};
-use crate::change::Change;
+use crate::change::{Change, Seen};
 use crate::content::opendal::OpendalStore;
 use crate::digest::{Algorithm, Digest};
+use crate::graph::stripe_of_organisation;
 use crate::id::{OrganisationId, RegistryId};
 use crate::keys;
 use crate::meta::MemoryStore;
@@ -95,6 +96,23 @@ impl World {
         let digest = self.push_blob(name, layer).await;
         let manifest = image(&config, 2, &digest, layer.len());
         self.push_manifest(name, &manifest, &[tag]).await.unwrap()
+    }
+
+    /// What the organisation's counter says.
+    pub(crate) async fn used_bytes(&self) -> i64 {
+        let row = self.engine.core.meta.get(&keys::usage(OrganisationId(1))).await.unwrap();
+        row.map_or(0, |row| i64::from_be_bytes(row.as_ref().try_into().unwrap()))
+    }
+
+    /// Bounds what the organisation may store.
+    pub(crate) async fn set_quota(&self, quota_bytes: u64) {
+        let key = keys::organisation(OrganisationId(1));
+        let seen: Seen<OrganisationRecord> = self.engine.core.read(key).await.unwrap();
+        let record = seen.value.clone().unwrap();
+        let mut change = Change::new(&self.engine.core);
+        change.replace(&seen, &OrganisationRecord { quota_bytes: Some(quota_bytes), ..record });
+        change.touches(stripe_of_organisation(OrganisationId(1)));
+        change.commit().await.unwrap();
     }
 
     pub(crate) async fn digest_of(&self, name: &str, tag: &str) -> Result<Digest, Error> {

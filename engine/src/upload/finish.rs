@@ -179,6 +179,9 @@ impl Repository {
         let mut used = false;
         let result = retry!("a blob", attempt => {
             let scope = self.fresh_scope(attempt).await?;
+            if attempt > 0 && !self.core.is_unchanged(complete.seen).await? {
+                return Err(Error::UploadBusy { id: complete.id }.into());
+            }
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
             let id = scope.write(&self.core, &mut change, &self.path, now);
@@ -217,7 +220,7 @@ impl Repository {
                 Ok(BlobInfo { digest, size })
             }
             // Another request finished or ended the upload first.
-            Err(Error::Contended { .. }) => {
+            Err(Error::UploadBusy { .. }) => {
                 self.finished_before(complete.id.to_string(), &digest).await
             }
             Err(error) => Err(error),

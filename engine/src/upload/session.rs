@@ -152,7 +152,12 @@ pub(crate) async fn give_up(
         Err(Attempt::Failed(error)) => return Err(error),
     }
     let object = record.object(organisation, id);
-    if let Err(error) = core.blobs.abort(&object, &record.write).await {
+    let mut taken_away = core.blobs.abort(&object, &record.write).await;
+    if taken_away.is_ok() && record.digest.is_some() {
+        // Its place is under its digest from the start: it may have been published there already.
+        taken_away = core.blobs.delete(&object).await;
+    }
+    if let Err(error) = taken_away {
         tracing::warn!(%object, %error, "an upload's object stays for the orphan sweep");
     }
     Ok(true)

@@ -1,0 +1,156 @@
+//! Requests that meet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+
+use super::support::{World, body, image, sha256};
+use crate::access::{Action, Caller, PrincipalId};
+use crate::name::Tag;
+use crate::{Chunk, Error};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_that_moves_on_is_never_absent() {
+    let world = Arc::new(World::new().await);
+    world.push_image("api", b"layer 0", "latest").await;
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn({
+        let (world, done) = (Arc::clone(&world), Arc::clone(&done));
+        async move {
+            let mut reads = 0;
+            while !done.load(Ordering::SeqCst) {
+                world.digest_of("api", "latest").await.unwrap();
+                reads += 1;
+            }
+            reads
+        }
+    });
+    let mut old = world.digest_of("api", "latest").await.unwrap();
+    for round in 1..200 {
+        let new = world.push_image("api", format!("layer {round}").as_bytes(), "latest").await;
+        let repository = world.open("api", Action::Delete).await.unwrap();
+        repository.delete_manifest(&old).await.unwrap();
+        old = new;
+    }
+    done.store(true, Ordering::SeqCst);
+    assert!(reader.await.unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_finish_one_upload_all_are_told_or_turned_away_and_it_counts_once() {
+    let world = Arc::new(World::new().await);
+    let repository = world.open("api", Action::Push).await.unwrap();
+    let upload = repository.start_upload(None, None).await.unwrap();
+    repository.append(upload.id, Chunk::default(), body(b"hello")).await.unwrap();
+    let racers = (0..50).map(|_| {
+        let repository = repository.clone();
+        tokio::spawn(async move { repository.finish_upload(upload.id, &sha256(b"hello")).await })
+    });
+    let mut finished = 0;
+    for racer in racers.collect::<Vec<_>>() {
+        match racer.await.unwrap() {
+            Ok(info) => {
+                assert_eq!(info.size, 5);
+                finished += 1;
+            }
+            Err(Error::UploadBusy { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(finished >= 1);
+    assert_eq!(world.used_bytes().await, 5);
+}
+
+#[tokio::test]
+async fn of_two_writers_to_one_upload_the_second_is_turned_away() {
+    let world = World::new().await;
+    let repository = world.open("api", Action::Push).await.unwrap();
+    let upload = repository.start_upload(None, None).await.unwrap();
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    let slow = futures::stream::once(async {
+        let _ = receiver.await;
+        Ok::<_, Error>(bytes::Bytes::from_static(b"slow"))
+    });
+    let first = repository.append(upload.id, Chunk::default(), slow);
+    let second = async {
+        let second = repository.append(upload.id, Chunk::default(), body(b"fast")).await;
+        assert!(matches!(second, Err(Error::UploadBusy { .. })), "{second:?}");
+        sender.send(()).unwrap();
+    };
+    let (first, ()) = tokio::join!(first, second);
+    assert_eq!(first.unwrap().offset, 4);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_leaves_what_came() {
+    let world = World::new().await;
+    let repository = world.open("api", Action::Push).await.unwrap();
+    let upload = repository.start_upload(None, None).await.unwrap();
+    let broken = body(b"hello").chain(futures::stream::iter([Err(Error::Invalid("gone".into()))]));
+    let failed = repository.append(upload.id, Chunk::default(), broken).await;
+    assert!(matches!(failed, Err(Error::Source(_))), "{failed:?}");
+    assert_eq!(repository.upload(upload.id).await.unwrap().offset, 5);
+}
+
+#[tokio::test]
+async fn nobody_else_can_see_or_touch_an_upload() {
+    let world = World::new().await;
+    let repository = world.open("api", Action::Push).await.unwrap();
+    let upload = repository.start_upload(None, None).await.unwrap();
+    world.push_blob("other", b"x").await;
+    let elsewhere = world.open("other", Action::Push).await.unwrap();
+    let stranger = Caller::known(PrincipalId::new("user:stranger").unwrap());
+    let path = "acme/main/api".parse().unwrap();
+    let stranger = world.engine.repository(&stranger, &path, Action::Push).await.unwrap();
+    for other in [elsewhere, stranger] {
+        let unknown = |error| matches!(error, Error::UploadUnknown { .. });
+        assert!(unknown(other.upload(upload.id).await.unwrap_err()));
+        let appended = other.append(upload.id, Chunk::default(), body(b"x")).await;
+        assert!(unknown(appended.unwrap_err()));
+        assert!(unknown(other.finish_upload(upload.id, &sha256(b"")).await.unwrap_err()));
+        assert!(unknown(other.cancel_upload(upload.id).await.unwrap_err()));
+    }
+    assert_eq!(repository.upload(upload.id).await.unwrap().offset, 0);
+}
+
+#[tokio::test]
+async fn bytes_that_the_quota_has_no_room_for_are_refused_and_given_back() {
+    let world = World::new().await;
+    world.set_quota(100).await;
+    let repository = world.open("api", Action::Push).await.unwrap();
+    let refused = repository.start_upload(None, Some(101)).await;
+    assert!(matches!(refused, Err(Error::QuotaExceeded { .. })), "{refused:?}");
+    let digest = sha256(&[7; 101]);
+    let refused = repository.push_blob(&digest, None, body(&[7; 101])).await;
+    assert!(matches!(refused, Err(Error::QuotaExceeded { .. })), "{refused:?}");
+    assert_eq!(world.used_bytes().await, 0);
+    let digest = sha256(&[7; 100]);
+    repository.push_blob(&digest, None, body(&[7; 100])).await.unwrap();
+    // Once more is no more.
+    repository.push_blob(&digest, None, body(&[7; 100])).await.unwrap_err();
+    assert_eq!(world.used_bytes().await, 100);
+}
+
+#[tokio::test]
+async fn pushing_to_one_tag_from_many_sides_leaves_the_last_acknowledged() {
+    let world = Arc::new(World::new().await);
+    let config = world.push_blob("api", b"{}").await;
+    let pushes = (0..20).map(|number| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            let layer = format!("layer {number}").into_bytes();
+            let digest = world.push_blob("api", &layer).await;
+            let manifest = image(&config, 2, &digest, layer.len());
+            world.push_manifest("api", &manifest, &["latest"]).await.unwrap()
+        })
+    });
+    let mut digests = Vec::new();
+    for push in pushes.collect::<Vec<_>>() {
+        digests.push(push.await.unwrap());
+    }
+    assert!(digests.contains(&world.digest_of("api", "latest").await.unwrap()));
+    let repository = world.open("api", Action::Pull).await.unwrap();
+    let tags = repository.tags(None, 10).await.unwrap();
+    assert_eq!(tags.items, ["latest".parse::<Tag>().unwrap()]);
+}
