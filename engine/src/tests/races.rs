@@ -1,7 +1,6 @@
 //! Requests that meet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 
@@ -10,31 +9,29 @@ use crate::access::{Action, Caller, PrincipalId};
 use crate::name::Tag;
 use crate::{Chunk, Error};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_tag_that_moves_on_is_never_absent() {
     let world = Arc::new(World::new().await);
-    world.push_image("api", b"layer 0", "latest").await;
-    let done = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn({
-        let (world, done) = (Arc::clone(&world), Arc::clone(&done));
+    let old = world.push_image("api", b"layer 0", "latest").await;
+    world.gate.arm();
+    // A pull has read the tag, and is about to read what it points at …
+    let pull = tokio::spawn({
+        let world = Arc::clone(&world);
         async move {
-            let mut reads = 0;
-            while !done.load(Ordering::SeqCst) {
-                world.digest_of("api", "latest").await.unwrap();
-                reads += 1;
-            }
-            reads
+            // Past the cache, which would ask again by itself.
+            let repository = world.open("api", Action::Pull).await.unwrap();
+            let (organisation, id) = (repository.scope.organisation, repository.id().unwrap());
+            let latest = "latest".parse().unwrap();
+            world.engine.core.load_manifest(organisation, id, &latest).await
         }
     });
-    let mut old = world.digest_of("api", "latest").await.unwrap();
-    for round in 1..200 {
-        let new = world.push_image("api", format!("layer {round}").as_bytes(), "latest").await;
-        let repository = world.open("api", Action::Delete).await.unwrap();
-        repository.delete_manifest(&old).await.unwrap();
-        old = new;
-    }
-    done.store(true, Ordering::SeqCst);
-    assert!(reader.await.unwrap() > 0);
+    world.gate.reached().await;
+    // … when the tag moves on and what it pointed at is deleted.
+    let new = world.push_image("api", b"layer 1", "latest").await;
+    let repository = world.open("api", Action::Delete).await.unwrap();
+    repository.delete_manifest(&old).await.unwrap();
+    world.gate.open();
+    assert_eq!(pull.await.unwrap().unwrap().digest, new);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

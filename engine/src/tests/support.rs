@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::gate::Gate;
 use crate::access::{Action, Caller, PrincipalId};
 use crate::change::{Change, Seen};
 use crate::content::opendal::OpendalStore;
@@ -19,7 +20,7 @@ use crate::{Engine, Error, ManifestPush, Repository, Settings};
 
 pub(crate) struct World {
     pub(crate) engine: Engine,
-    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) caller: Caller,
 }
 
@@ -35,8 +36,9 @@ impl World {
     pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let entropy = Arc::new(SeededEntropy::new(7));
-        let seams = Seams { clock: clock.clone(), entropy };
-        let meta = Arc::new(MemoryStore::new(&seams));
+        let seams = Seams { clock, entropy };
+        let meta = Arc::new(Gate::new(MemoryStore::new(&seams)));
+        let gate = Arc::clone(&meta);
         let blobs = Arc::new(OpendalStore::memory().unwrap());
         let engine = Engine::builder(meta, blobs)
             .seams(seams)
@@ -59,7 +61,7 @@ impl World {
         change.put(keys::registry(organisation, registry), &record);
         change.commit().await.unwrap();
         let caller = Caller::known(PrincipalId::new("user:tester").unwrap());
-        Self { engine, clock, caller }
+        Self { engine, gate, caller }
     }
 
     pub(crate) async fn open(&self, name: &str, action: Action) -> Result<Repository, Error> {

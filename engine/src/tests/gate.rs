@@ -1,0 +1,87 @@
+//! A metadata store that stops one read until a test lets it go on.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::meta::{
+    Commit, CommitId, Committed, Key, MemoryStore, MetaError, MetaRead, MetaStore, Row,
+};
+use crate::seam::Timestamp;
+
+/// Stops the first read of a manifest's row once it is armed.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    inner: MemoryStore,
+    armed: AtomicBool,
+    reached: Notify,
+    open: Notify,
+}
+
+impl Gate {
+    pub(crate) fn new(inner: MemoryStore) -> Self {
+        Self { inner, armed: false.into(), reached: Notify::new(), open: Notify::new() }
+    }
+
+    /// From now on the next read of a manifest's row stops.
+    pub(crate) fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until a read has stopped.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets the stopped read go on.
+    pub(crate) fn open(&self) {
+        self.open.notify_one();
+    }
+}
+
+#[async_trait]
+impl MetaRead for Gate {
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, MetaError> {
+        // `o`, organisation, `r`, repository, and the kind of row.
+        let manifest = key.first() == Some(&b'o') && key.get(18) == Some(&b'm');
+        if manifest && self.armed.swap(false, Ordering::SeqCst) {
+            self.reached.notify_one();
+            self.open.notified().await;
+        }
+        self.inner.get(key).await
+    }
+
+    async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<Row>, MetaError> {
+        self.inner.scan(range, limit).await
+    }
+}
+
+#[async_trait]
+impl MetaStore for Gate {
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, MetaError> {
+        self.inner.get_many(keys).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, MetaError> {
+        self.inner.commit(commit).await
+    }
+
+    async fn was_committed(&self, id: CommitId) -> Result<Option<bool>, MetaError> {
+        self.inner.was_committed(id).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn MetaRead>, MetaError> {
+        self.inner.snapshot().await
+    }
+
+    async fn now(&self) -> Result<Timestamp, MetaError> {
+        self.inner.now().await
+    }
+
+    async fn compact(&self) -> Result<u64, MetaError> {
+        self.inner.compact().await
+    }
+}
