@@ -137,3 +137,95 @@ impl Cache {
         load().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::manifest::ManifestKind;
+    use crate::seam::Timestamp;
+
+    fn stored(bytes: &'static [u8]) -> Arc<StoredManifest> {
+        Arc::new(StoredManifest {
+            digest: Digest::of(Algorithm::Sha256, bytes),
+            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+            kind: ManifestKind::OciImage,
+            bytes: Bytes::from_static(bytes),
+            subject: None,
+            artifact_type: None,
+            children: Vec::new(),
+            pushed_at: Timestamp(0),
+        })
+    }
+
+    const REPOSITORY: RepositoryId = RepositoryId(1);
+
+    #[tokio::test]
+    async fn what_was_loaded_is_served_until_it_changes() {
+        let cache = Cache::new(1 << 20);
+        let tag: Arc<str> = "latest".into();
+        let loads = AtomicUsize::new(0);
+        let load = || async {
+            let bytes = if loads.fetch_add(1, Ordering::SeqCst) == 0 { b"old" } else { b"new" };
+            Ok(stored(bytes))
+        };
+        for _ in 0..3 {
+            let found = cache.manifest(REPOSITORY, &tag, load).await.unwrap();
+            assert_eq!(found.bytes, "old");
+        }
+        cache.forget(stripe_of_reference(REPOSITORY, "latest"));
+        let found = cache.manifest(REPOSITORY, &tag, load).await.unwrap();
+        assert_eq!(found.bytes, "new");
+        assert_eq!(loads.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_load_that_a_change_overtook_is_not_kept() {
+        let cache = Cache::new(1 << 20);
+        let tag: Arc<str> = "latest".into();
+        let loads = AtomicUsize::new(0);
+        let load = || async {
+            if loads.fetch_add(1, Ordering::SeqCst) > 0 {
+                return Ok(stored(b"new"));
+            }
+            // Read before the change, returned after it was acknowledged.
+            cache.forget(stripe_of_reference(REPOSITORY, "latest"));
+            Ok(stored(b"old"))
+        };
+        for _ in 0..2 {
+            let found = cache.manifest(REPOSITORY, &tag, load).await.unwrap();
+            assert_eq!(found.bytes, "new");
+        }
+    }
+
+    #[tokio::test]
+    async fn many_that_miss_at_once_load_once() {
+        let cache = Cache::new(1 << 20);
+        let tag: Arc<str> = "latest".into();
+        let loads = AtomicUsize::new(0);
+        let load = || async {
+            loads.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            Ok(stored(b"one"))
+        };
+        let reads = (0..32).map(|_| cache.manifest(REPOSITORY, &tag, load));
+        for found in futures::future::join_all(reads).await {
+            assert_eq!(found.unwrap().bytes, "one");
+        }
+        assert_eq!(loads.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn absence_is_not_kept() {
+        let cache = Cache::new(1 << 20);
+        let tag: Arc<str> = "latest".into();
+        let absent = || async { Err(Error::ManifestUnknown { reference: "latest".to_owned() }) };
+        cache.manifest(REPOSITORY, &tag, absent).await.unwrap_err();
+        let there = || async { Ok(stored(b"one")) };
+        cache.manifest(REPOSITORY, &tag, there).await.unwrap();
+    }
+}
