@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::id::{OrganisationId, RegistryId};
-use crate::name::{OrganisationName, RegistryName, RepositoryName};
+use crate::name::{OrganisationName, RegistryName, RepositoryName, RepositoryPath};
 
 /// Who calls: the name its identity provider vouches for, such as `user:admin` or `robot:ci`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,15 +144,29 @@ pub enum Ceiling {
 impl Ceiling {
     /// Whether `action` on `target` lies under the ceiling.
     pub fn allows(&self, action: Action, target: &Target<'_>) -> bool {
+        let (organisation, registry) = (target.organisation_name, target.registry_name);
+        self.reaches(action, organisation, registry, target.repository)
+    }
+
+    /// The same for a repository that may not be there: whether the token was issued for it.
+    pub fn covers(&self, action: Action, path: &RepositoryPath) -> bool {
+        let (registry, repository) = (path.registry(), path.repository());
+        self.reaches(action, path.organisation(), Some(registry), Some(repository))
+    }
+
+    fn reaches(
+        &self,
+        action: Action,
+        organisation: &OrganisationName,
+        registry: Option<&RegistryName>,
+        repository: Option<&RepositoryName>,
+    ) -> bool {
         let Self::Grants(grants) = self else { return true };
         grants.iter().any(|grant| {
-            let organisation =
-                grant.organisation.as_ref().is_none_or(|name| name == target.organisation_name);
-            let registry =
-                grant.registry.as_ref().is_none_or(|name| Some(name) == target.registry_name);
-            let repository =
-                grant.repository.as_ref().is_none_or(|name| Some(name) == target.repository);
-            organisation && registry && repository && grant.actions.contains(&action)
+            grant.organisation.as_ref().is_none_or(|name| name == organisation)
+                && grant.registry.as_ref().is_none_or(|name| Some(name) == registry)
+                && grant.repository.as_ref().is_none_or(|name| Some(name) == repository)
+                && grant.actions.contains(&action)
         })
     }
 }

@@ -57,8 +57,9 @@ impl Engine {
     /// Opens a repository by its full name for one action: the only way to content. See
     /// [`Repository`].
     ///
-    /// Fails with [`Error::NameUnknown`] for what is not there *and* for what the caller may not
-    /// see, and with [`Error::Denied`] for what the caller may see but not do.
+    /// Fails with [`Error::NameUnknown`] where there is no such organisation or registry *and* for
+    /// what the caller may not see, and with [`Error::Denied`] for what the caller may see but not
+    /// do. The repository itself need not be there yet.
     pub async fn repository(
         &self,
         caller: &access::Caller,

@@ -24,6 +24,8 @@ pub struct Referrer {
     pub artifact_type: Option<String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Where a page that begins with it begins, in the listing it came in.
+    pub place: String,
 }
 
 impl Repository {
@@ -60,7 +62,7 @@ impl Repository {
         let next = rows.get(limit).and_then(|(key, _)| key.get(all.len()..)).map(const_hex::encode);
         rows.truncate(limit);
         let mut items = Vec::with_capacity(rows.len());
-        for (_, value) in &rows {
+        for (key, value) in &rows {
             let record = ReferrerRecord::decode(value)?;
             // Types whose short hashes agree lie together.
             if artifact_type.is_some_and(|kind| record.artifact_type.as_deref() != Some(kind)) {
@@ -72,6 +74,7 @@ impl Repository {
                 size: record.size,
                 artifact_type: record.artifact_type,
                 annotations: record.annotations,
+                place: const_hex::encode(key.get(all.len()..).unwrap_or_default()),
             });
         }
         Ok(Page { items, next })

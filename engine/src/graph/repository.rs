@@ -14,8 +14,9 @@ use crate::seam::Timestamp;
 
 /// A repository, opened by a caller for one [`Action`] that the authorizer allowed.
 ///
-/// A handle is for one request: roles and names are looked at when it is opened. A repository that
-/// is opened to push to need not exist: the first thing pushed creates it.
+/// A handle is for one request: roles and names are looked at when it is opened. The repository need
+/// not exist: the first thing pushed creates it, and reading fails with [`Error::NameUnknown`] until
+/// then (but nothing refers to anything in it, and saying so is no failure).
 #[derive(Debug, Clone)]
 pub struct Repository {
     pub(crate) core: Arc<Core>,
@@ -45,9 +46,6 @@ impl Core {
                 });
             }
             Decision::Hidden => return Err(Error::NameUnknown { name: path.to_string() }),
-        }
-        if action != Action::Push {
-            scope.existing(path)?;
         }
         let (core, caller, path) = (Arc::clone(self), caller.clone(), path.clone());
         Ok(Repository { core, caller, path, scope, action })

@@ -48,8 +48,8 @@ impl Repository {
     /// Needs [`Action::Push`].
     ///
     /// A chunk that does not begin where the upload stands is [`Error::OutOfOrder`] with the right
-    /// offset; one that was already received whole is answered as received, so that repeating an
-    /// append after a lost answer is safe. Where `body` fails, or the future is dropped, the upload
+    /// offset; one that ends there was received before and is answered so, which makes repeating an
+    /// append after a lost answer safe. Where `body` fails, or the future is dropped, the upload
     /// stands at the last checkpoint (at most [`crate::Settings::checkpoint_bytes`] or
     /// [`crate::Settings::checkpoint_interval`] ago), and a failed body's bytes are kept.
     pub async fn append<S, E>(&self, id: SessionId, chunk: Chunk, body: S) -> Result<Upload, Error>
@@ -225,8 +225,8 @@ impl Repository {
     }
 }
 
-/// Whether a chunk lies wholly in what came before.
+/// Whether a chunk is the one that came last: its answer was lost, and it is sent again. Any other
+/// that came before is out of order, and its sender must hear where the upload stands.
 fn received(at: u64, length: Option<u64>, offset: u64) -> bool {
-    length
-        .is_some_and(|length| length > 0 && at.checked_add(length).is_some_and(|end| end <= offset))
+    length.is_some_and(|length| length > 0 && at.checked_add(length) == Some(offset))
 }

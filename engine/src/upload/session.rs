@@ -48,9 +48,26 @@ impl Repository {
         Ok(Upload { id, offset: 0 })
     }
 
+    /// Starts an upload whose digest will be of `algorithm`, so that its bytes are hashed with that
+    /// as they come. Needs [`Action::Push`].
+    pub async fn start_upload_of(&self, algorithm: Algorithm) -> Result<Upload, Error> {
+        let (id, _) = self.start_hashed(None, algorithm, None).await?;
+        Ok(Upload { id, offset: 0 })
+    }
+
     pub(super) async fn start(
         &self,
         digest: Option<&Digest>,
+        length: Option<u64>,
+    ) -> Result<(SessionId, Seen<SessionRecord>), Error> {
+        let algorithm = digest.map_or(Algorithm::Sha256, Digest::algorithm);
+        self.start_hashed(digest, algorithm, length).await
+    }
+
+    async fn start_hashed(
+        &self,
+        digest: Option<&Digest>,
+        algorithm: Algorithm,
         length: Option<u64>,
     ) -> Result<(SessionId, Seen<SessionRecord>), Error> {
         self.demand(Action::Push)?;
@@ -66,7 +83,6 @@ impl Repository {
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
             let repository = scope.write(&self.core, &mut change, &self.path, now);
-            let algorithm = digest.map_or(Algorithm::Sha256, Digest::algorithm);
             let record = SessionRecord {
                 repository,
                 principal: self.caller.principal.as_str().to_owned(),

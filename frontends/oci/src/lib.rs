@@ -1,1 +1,166 @@
+//! The OCI distribution API (specification 1.1.1, and what its development version adds) over the
+//! engine.
+//!
+//! **Promises.** Every request goes one straight way: its path and method become an
+//! [`Operation`](routes::Operation), its credentials a caller, and the two a repository handle,
+//! which only the engine's authorizer gives out; then one call on it, and its result is rendered.
+//! Which action an operation needs stands in one table ([`routes::Task::action`]); what lacks an
+//! entry does not compile. What a caller may not see answers as what is not there.
+//!
+//! **Never.** It holds no body whole but manifests (bounded), decides no authorisation itself, and
+//! sends no client to another host.
 
+#![forbid(unsafe_code)]
+
+mod blobs;
+mod error;
+mod gate;
+mod lists;
+mod manifests;
+mod query;
+mod referrers;
+mod reply;
+pub mod routes;
+mod uploads;
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response};
+use strongroom_engine::Engine;
+use strongroom_http::{Body, Handler, RequestBody, RequestContext};
+use strongroom_identity::IdentityProvider;
+
+use crate::error::Failure;
+use crate::query::Query;
+use crate::reply::Reply;
+use crate::routes::{Operation, Task};
+
+/// What may be set.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The largest manifest, in bytes; a larger one is 413 before it is read whole. The engine has
+    /// a bound of its own.
+    pub manifest_max_bytes: usize,
+    /// The smallest chunk that clients should cut an upload into, in bytes: each one costs a sync of
+    /// the disk and a commit. Advice (`OCI-Chunk-Min-Length`); smaller ones are taken.
+    pub chunk_min_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { manifest_max_bytes: 4 << 20, chunk_min_bytes: 1 << 20 }
+    }
+}
+
+/// The service: a [`Handler`] of all paths under `/v2`.
+#[derive(Clone)]
+pub struct Oci {
+    engine: Engine,
+    identity: Arc<dyn IdentityProvider>,
+    settings: Settings,
+}
+
+impl fmt::Debug for Oci {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oci").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What the rooms read of a request, beside its path and body.
+struct Input {
+    query: Query,
+    headers: http::HeaderMap,
+}
+
+impl Oci {
+    /// Serves `engine` to whoever `identity` vouches for.
+    pub fn new(engine: Engine, identity: Arc<dyn IdentityProvider>, settings: Settings) -> Self {
+        Self { engine, identity, settings }
+    }
+
+    /// Whether a path belongs to this API, for a router above.
+    pub fn owns(path: &str) -> bool {
+        path == "/v2" || path.starts_with("/v2/")
+    }
+
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        context: &RequestContext,
+    ) -> Result<Reply, Failure> {
+        let (parts, mut body) = request.into_parts();
+        let operation = Operation::parse(&parts.method, parts.uri.path());
+        context.set_route(operation.as_ref().map_or("oci_none", Operation::label));
+        let operation = operation?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let input = Input { query, headers: parts.headers };
+        let asked = self.authenticate(&operation, &input, context).await?;
+        match operation {
+            Operation::Ping => Ok(lists::ping()),
+            Operation::Catalog => lists::catalog(&self.engine, &asked.caller, &input).await,
+            Operation::In(path, task) => {
+                let repository = self.open(&asked, &path, task.action()).await?;
+                match task {
+                    Task::ListTags => lists::tags(&repository, &input).await,
+                    Task::ListReferrers(subject) => {
+                        referrers::list(&repository, &subject, &input).await
+                    }
+                    Task::GetManifest(reference) => {
+                        manifests::get(&repository, &reference, &input).await
+                    }
+                    Task::HeadManifest(reference) => {
+                        manifests::head(&repository, &reference, &input).await
+                    }
+                    Task::PutManifest(reference) => {
+                        let most = self.settings.manifest_max_bytes;
+                        manifests::put(&repository, reference, &input, body, most).await
+                    }
+                    Task::DeleteManifest(reference) => {
+                        manifests::delete(&repository, &reference).await
+                    }
+                    Task::GetBlob(digest) => blobs::get(&repository, &digest, &input).await,
+                    Task::HeadBlob(digest) => blobs::head(&repository, &digest, &input).await,
+                    Task::DeleteBlob(digest) => blobs::delete(&repository, &digest).await,
+                    Task::StartUpload => {
+                        uploads::start(self, &asked.caller, &repository, &input, body).await
+                    }
+                    Task::UploadStatus(id) => uploads::status(&repository, id).await,
+                    Task::AppendUpload(id) => {
+                        uploads::append(&repository, id, &input, &mut body).await
+                    }
+                    Task::FinishUpload(id) => {
+                        uploads::finish(&repository, id, &input, &mut body).await
+                    }
+                    Task::CancelUpload(id) => uploads::cancel(&repository, id).await,
+                }
+            }
+        }
+    }
+}
+
+impl Handler for Oci {
+    async fn handle(
+        &self,
+        request: Request<RequestBody>,
+        context: Arc<RequestContext>,
+    ) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        let reply = match self.answer(request, &context).await {
+            Ok(reply) => reply,
+            Err(failure) => failure.into_reply(),
+        };
+        let mut response = reply.into_response();
+        if head {
+            // The header of a GET, without its body (RFC 9110, section 9.3.2).
+            let body = std::mem::take(response.body_mut());
+            if let Some(length) = body.length().filter(|length| *length > 0) {
+                let headers = response.headers_mut();
+                headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+            }
+        }
+        response
+    }
+}

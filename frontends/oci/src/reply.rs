@@ -1,0 +1,65 @@
+//! Building responses.
+
+use std::fmt::Display;
+
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use strongroom_http::Body;
+
+/// `Docker-Content-Digest`: the digest of what is served.
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// `Docker-Distribution-API-Version`: by this old clients know the API.
+pub(crate) const API_VERSION: HeaderName =
+    HeaderName::from_static("docker-distribution-api-version");
+/// The one version there is.
+pub(crate) const API_VERSION_2: HeaderValue = HeaderValue::from_static("registry/2.0");
+
+/// A response that is being built.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl Reply {
+    pub(crate) fn new(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Body::empty() }
+    }
+
+    /// Adds a header. `value` is visible ASCII by its type: names, digests, numbers, what
+    /// [`crate::query::escaped`] escaped.
+    pub(crate) fn with(self, name: HeaderName, value: impl Display) -> Self {
+        let value = HeaderValue::try_from(value.to_string())
+            .expect("names, digests and numbers are visible ASCII");
+        self.with_value(name, value)
+    }
+
+    pub(crate) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    pub(crate) fn with_static(self, name: HeaderName, value: &'static str) -> Self {
+        self.with_value(name, HeaderValue::from_static(value))
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// A body of JSON.
+    pub(crate) fn json(self, content_type: &'static str, value: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(value).expect("our own types have string keys only");
+        self.with_static(CONTENT_TYPE, content_type).body(body)
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}

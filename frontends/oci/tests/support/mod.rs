@@ -1,0 +1,273 @@
+//! A registry in memory with a few people in it, and requests to its handler without a socket.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use strongroom_engine::access::{Action, Caller, Ceiling, Grant, Origin, PrincipalId, Role};
+use strongroom_engine::content::opendal::OpendalStore;
+use strongroom_engine::digest::{Algorithm, Digest};
+use strongroom_engine::meta::MemoryStore;
+use strongroom_engine::name::RepositoryPath;
+use strongroom_engine::seam::Seams;
+use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
+use strongroom_engine::{Engine, Settings as EngineSettings};
+use strongroom_http::auth::Credentials;
+use strongroom_http::forwarded::TrustedProxies;
+use strongroom_http::request_id::RequestId;
+use strongroom_http::{Handler, RequestBody, RequestContext};
+use strongroom_identity::{IdentityError, IdentityProvider};
+use strongroom_oci::{Oci, Settings};
+
+pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Vouches for whoever knows the password `right`; a bearer token is a name and what it is for:
+/// `NAME/ORGANISATION/REGISTRY/REPOSITORY/ACTION`, or only a name.
+#[derive(Debug)]
+struct Fake;
+
+fn known(name: &str) -> Caller {
+    match name {
+        "anonymous" => Caller::anonymous(),
+        name => Caller::known(PrincipalId::new(format!("user:{name}")).unwrap()),
+    }
+}
+
+fn bearer(token: &str) -> Caller {
+    let parts: Vec<&str> = token.split('/').collect();
+    let caller = known(parts[0]);
+    let [_, organisation, registry, repository, action] = parts[..] else { return caller };
+    let actions = match action {
+        "pull" => vec![Action::List, Action::Pull],
+        "push" => vec![Action::List, Action::Pull, Action::Push],
+        other => panic!("{other}"),
+    };
+    let grant = Grant {
+        organisation: Some(organisation.parse().unwrap()),
+        registry: Some(registry.parse().unwrap()),
+        repository: Some(repository.parse().unwrap()),
+        actions,
+    };
+    Caller { ceiling: Ceiling::Grants(Arc::new([grant])), ..caller }
+}
+
+#[async_trait]
+impl IdentityProvider for Fake {
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        origin: Origin,
+    ) -> Result<Caller, IdentityError> {
+        let caller = match credentials {
+            Credentials::None => Caller::anonymous(),
+            Credentials::Basic { user, password } => match (user.as_str(), password.expose()) {
+                ("away", _) => return Err(IdentityError::Unavailable("secret".to_owned())),
+                ("guesser", _) => {
+                    let retry_after = std::time::Duration::from_millis(1_500);
+                    return Err(IdentityError::TooMany { retry_after });
+                }
+                (user, "right") => known(user),
+                _ => return Err(IdentityError::Wrong),
+            },
+            Credentials::Bearer(token) => bearer(token.expose()),
+        };
+        Ok(Caller { origin, ..caller })
+    }
+
+    fn challenge(&self, base_url: Option<&str>, scope: Option<&str>) -> Vec<HeaderValue> {
+        let scope = scope.map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
+        let realm = base_url.unwrap_or("?");
+        let value = format!("Bearer realm=\"{realm}/token\",service=\"test\"{scope}");
+        vec![value.parse().unwrap(), HeaderValue::from_static("Basic realm=\"test\"")]
+    }
+}
+
+/// Two organisations, `acme` (with `admin`, `writer`, `viewer`) and `other` (with `stranger`), each
+/// with a private registry `main` and a public one `open`.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    oci: Oci,
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let seams = Seams::default();
+        let meta = Arc::new(MemoryStore::new(&seams));
+        let mut engine_settings = EngineSettings::default();
+        engine_settings.inline_manifest_bytes = 2048;
+        let engine = Engine::builder(meta.clone(), Arc::new(OpendalStore::memory().unwrap()))
+            .authorizer(Arc::new(RoleAuthorizer::new(meta)))
+            .seams(seams)
+            .settings(engine_settings)
+            .build()
+            .await
+            .unwrap();
+        let operator = Caller { operator: true, ..known("operator") };
+        for (organisation, admin) in [("acme", "admin"), ("other", "stranger")] {
+            let organisation = organisation.parse().unwrap();
+            let admin = known(admin);
+            let id = PrincipalId::new(admin.principal.as_str()).unwrap();
+            engine.create_organisation(&operator, &organisation, None, Some(&id)).await.unwrap();
+            for (registry, public) in [("main", false), ("open", true)] {
+                let mut settings = RegistrySettings::default();
+                settings.public = public;
+                let registry = registry.parse().unwrap();
+                engine.create_registry(&admin, &organisation, &registry, settings).await.unwrap();
+            }
+        }
+        for (name, role) in [("writer", Role::Writer), ("viewer", Role::Viewer)] {
+            let principal = PrincipalId::new(format!("user:{name}")).unwrap();
+            let acme = "acme".parse().unwrap();
+            engine.set_role(&known("admin"), &acme, &principal, None, role).await.unwrap();
+        }
+        let oci = Oci::new(engine.clone(), Arc::new(Fake), settings);
+        Self { engine, oci }
+    }
+
+    pub(crate) fn request<'a>(&'a self, method: &'a str, path: &str) -> Asking<'a> {
+        let request = Request::builder().method(method).uri(path);
+        Asking { world: self, request, body: Vec::new() }
+    }
+
+    /// As `admin`, who may do everything in `acme`.
+    pub(crate) fn admin<'a>(&'a self, method: &'a str, path: &str) -> Asking<'a> {
+        self.request(method, path).user("admin")
+    }
+
+    pub(crate) async fn push_blob(&self, name: &str, bytes: &[u8]) -> Digest {
+        let digest = sha256(bytes);
+        let path = format!("/v2/{name}/blobs/uploads/?digest={digest}");
+        self.admin("POST", &path).body(bytes).send().await.expect(StatusCode::CREATED);
+        digest
+    }
+
+    pub(crate) async fn push(&self, name: &str, reference: &str, manifest: &str) -> Digest {
+        let kind = if manifest.contains("\"manifests\"") { INDEX } else { IMAGE };
+        let path = format!("/v2/{name}/manifests/{reference}");
+        let asking = self.admin("PUT", &path).header("content-type", kind);
+        let answer = asking.body(manifest.as_bytes()).send().await;
+        answer.expect(StatusCode::CREATED);
+        answer.header("docker-content-digest").parse().unwrap()
+    }
+
+    /// An image of one layer, with all it names, under a tag.
+    pub(crate) async fn push_image(&self, name: &str, tag: &str, layer: &[u8]) -> Digest {
+        self.push_blob(name, b"{}").await;
+        self.push_blob(name, layer).await;
+        self.push(name, tag, &image(layer, "")).await
+    }
+}
+
+/// An image of one layer; `more` is further fields, each with a comma before it.
+pub(crate) fn image(layer: &[u8], more: &str) -> String {
+    let (config, digest, size) = (sha256(b"{}"), sha256(layer), layer.len());
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{size}}}]{more}}}"#
+    )
+}
+
+pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> String {
+    let (digest, size) = (sha256(bytes), bytes.len());
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+}
+
+/// A request that is being put together.
+pub(crate) struct Asking<'a> {
+    world: &'a World,
+    request: http::request::Builder,
+    body: Vec<Vec<u8>>,
+}
+
+impl Asking<'_> {
+    pub(crate) fn header(mut self, name: &str, value: impl ToString) -> Self {
+        self.request = self.request.header(name, value.to_string());
+        self
+    }
+
+    pub(crate) fn user(self, name: &str) -> Self {
+        if name == "anonymous" {
+            return self;
+        }
+        use base64::Engine as _;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:right"));
+        self.header("authorization", format!("Basic {pair}"))
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    /// Adds a piece of the body.
+    pub(crate) fn body(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.body.push(bytes.as_ref().to_vec());
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let pieces = self.body.into_iter().map(|piece| Ok(Bytes::from(piece)));
+        let body = RequestBody::from_stream(futures::stream::iter(pieces));
+        let request = self.request.body(body).unwrap();
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let origin =
+            TrustedProxies::default().origin(peer, false, Some("registry.test"), &HeaderMap::new());
+        let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
+        let response = self.world.oci.handle(request, context).await;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+/// A response, whole.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn expect(&self, status: StatusCode) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn error(&self, status: StatusCode, code: &str) -> Value {
+        self.expect(status);
+        let error = self.json()["errors"][0].clone();
+        assert_eq!(error["code"], code, "{self:?}");
+        assert!(!error["message"].as_str().unwrap().is_empty());
+        assert_eq!(self.header("content-type"), "application/json");
+        error
+    }
+
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+pub(crate) fn path(text: &str) -> RepositoryPath {
+    text.parse().unwrap()
+}
