@@ -48,8 +48,9 @@ pub struct Limits {
     pub max_children: usize,
     /// The most annotations in one object. 1,000.
     pub max_annotations: usize,
-    /// The most bytes, keys and values, of the annotations of one object. 256 KiB: they are
-    /// copied into each listing of referrers, whose page has 4 MiB.
+    /// The most bytes, keys and values, of the annotations of a descriptor, and of a manifest with
+    /// a subject. 256 KiB: those are copied into each listing of referrers, whose page has 4 MiB.
+    /// The annotations of other manifests have no bound but that of the manifest.
     pub max_annotation_bytes: usize,
     /// The deepest nesting of objects and arrays, in unknown fields too. 64: known ones need 5.
     pub max_json_depth: usize,
@@ -158,16 +159,22 @@ impl Manifest {
             items.into_iter().enumerate().map(read).collect()
         };
         let config = descriptor("config")?;
+        let subject = descriptor("subject")?;
+        let max_annotation_bytes = match &subject {
+            Some(_) => limits.max_annotation_bytes,
+            None => limits.max_bytes,
+        };
+        let of_root = Limits { max_annotation_bytes, ..limits.clone() };
         let manifest = Self {
             kind,
             media_type: kind.media_type().to_owned(),
             artifact_type: artifact_type(&object, config.as_ref())?,
-            subject: descriptor("subject")?,
+            subject,
             config,
             layers: descriptors("layers")?,
             manifests: descriptors("manifests")?,
             annotations: match object.optional("annotations") {
-                Some(raw) => json::annotations(raw, &root.field("annotations"), limits)?,
+                Some(raw) => json::annotations(raw, &root.field("annotations"), &of_root)?,
                 None => BTreeMap::new(),
             },
         };

@@ -23,8 +23,8 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The largest page, in bytes: clients read no larger manifest.
 const MAX_PAGE_BYTES: usize = 4 << 20;
-/// How many referrers are read at a time.
-const BATCH: usize = 100;
+/// How many referrers are read at a time: the engine lets each have 256 KiB of annotations.
+const BATCH: usize = 32;
 /// The most hexadecimal digits of a digest in a fallback tag.
 const FALLBACK_HEX: usize = 64;
 

@@ -1,0 +1,327 @@
+//! Who may do what: every operation of the route table, as every kind of caller, in a private, a
+//! public, and an absent place. What comes out must follow from the table, and "not yours" must be
+//! "not there".
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+mod support;
+
+use http::{Method, StatusCode as S};
+use strongroom_engine::access::{Action, Role};
+use strongroom_oci::routes::{Operation, Task};
+use support::{Answer, Asking, IMAGE, World, image, sha256};
+
+/// Its number in [`TASKS`]: an operation that is added without a request here does not compile.
+const fn number(task: &Task) -> usize {
+    match task {
+        Task::ListTags => 0,
+        Task::ListReferrers(_) => 1,
+        Task::GetManifest(_) => 2,
+        Task::HeadManifest(_) => 3,
+        Task::PutManifest(_) => 4,
+        Task::DeleteManifest(_) => 5,
+        Task::GetBlob(_) => 6,
+        Task::HeadBlob(_) => 7,
+        Task::DeleteBlob(_) => 8,
+        Task::StartUpload => 9,
+        Task::UploadStatus(_) => 10,
+        Task::AppendUpload(_) => 11,
+        Task::FinishUpload(_) => 12,
+        Task::CancelUpload(_) => 13,
+    }
+}
+
+const BLOB: &str = "$BLOB";
+const SPARE: &str = "$SPARE";
+const MANIFEST: &str = "$MANIFEST";
+const UPLOAD: &str = "$UPLOAD";
+
+/// Method, path below the repository, whether a manifest is sent.
+const TASKS: [(&str, &str, bool); 14] = [
+    ("GET", "tags/list", false),
+    ("GET", "referrers/$MANIFEST", false),
+    ("GET", "manifests/v1", false),
+    ("HEAD", "manifests/$MANIFEST", false),
+    ("PUT", "manifests/v2", true),
+    ("DELETE", "manifests/v1", false),
+    ("GET", "blobs/$BLOB", false),
+    ("HEAD", "blobs/$BLOB", false),
+    ("DELETE", "blobs/$SPARE", false),
+    ("POST", "blobs/uploads/", false),
+    ("GET", "blobs/uploads/$UPLOAD", false),
+    ("PATCH", "blobs/uploads/$UPLOAD", false),
+    ("PUT", "blobs/uploads/$UPLOAD?digest=$BLOB", false),
+    ("DELETE", "blobs/uploads/$UPLOAD", false),
+];
+
+const CALLERS: [(&str, Option<Role>); 5] = [
+    ("anonymous", None),
+    ("stranger", None),
+    ("viewer", Some(Role::Viewer)),
+    ("writer", Some(Role::Writer)),
+    ("admin", Some(Role::Admin)),
+];
+
+/// Repositories of `acme`; all names are equally long, so that messages can be compared.
+const PRIVATE: &str = "acme/main/api";
+const PUBLIC: &str = "acme/open/api";
+/// Where nothing is, by what is missing: repository, registry, organisation.
+const ABSENT: [&str; 3] = ["acme/main/nix", "acme/nixx/api", "nixx/main/api"];
+
+/// A repository with one image, a blob that nothing names, and an upload of `owner`.
+async fn furnish(world: &World, name: &str, owner: &str) -> String {
+    world.push_image(name, "v1", b"layer").await;
+    world.push_blob(name, b"spare").await;
+    let path = format!("/v2/{name}/blobs/uploads/");
+    let started = world.request("POST", &path).user(owner).send().await;
+    match started.status {
+        S::ACCEPTED => started.header("docker-upload-uuid").to_owned(),
+        _ => "00112233445566778899aabbccddeeff".to_owned(),
+    }
+}
+
+fn asking<'a>(world: &'a World, task: usize, name: &str, upload: &str) -> Asking<'a> {
+    let (method, rest, manifest) = TASKS[task];
+    let manifest_digest = sha256(image(b"layer", "").as_bytes()).to_string();
+    let rest = rest
+        .replace(BLOB, &sha256(b"layer").to_string())
+        .replace(SPARE, &sha256(b"spare").to_string())
+        .replace(MANIFEST, &manifest_digest)
+        .replace(UPLOAD, upload);
+    let asking = world.request(method, &format!("/v2/{name}/{rest}"));
+    match (manifest, method) {
+        (true, _) => asking.header("content-type", IMAGE).body(image(b"layer", "")),
+        (false, "PATCH" | "PUT") => asking.body("layer"),
+        (false, _) => asking,
+    }
+}
+
+fn action(task: usize) -> Action {
+    let (method, rest, _) = TASKS[task];
+    let id = "00112233445566778899aabbccddeeff";
+    let digest = sha256(b"x").to_string();
+    let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
+    let rest = rest.replace(BLOB, &digest).replace(SPARE, &digest);
+    let rest = rest.replace(MANIFEST, &digest).replace(UPLOAD, id);
+    let method: Method = method.parse().unwrap();
+    match Operation::parse(&method, &format!("/v2/{PRIVATE}/{rest}")).unwrap() {
+        Operation::In(_, found) => {
+            assert_eq!(number(&found), task, "the table is in the order of the numbers");
+            found.action()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What an answer shows, without what the request itself said.
+fn shown(answer: &Answer, name: &str) -> (S, Vec<(String, String)>, String) {
+    let strip = |text: &str| text.replace(name, "NAME");
+    let headers = answer.headers.iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), strip(value.to_str().unwrap())));
+    (answer.status, headers.collect(), strip(std::str::from_utf8(&answer.body).unwrap()))
+}
+
+#[tokio::test]
+async fn threat_b4_every_operation_answers_every_caller_as_the_table_says() {
+    let mut checked = 0;
+    for task in 0..TASKS.len() {
+        let action = action(task);
+        for (caller, role) in CALLERS {
+            for (name, public) in [(PRIVATE, false), (PUBLIC, true)] {
+                let world = World::new().await;
+                let upload = furnish(&world, name, caller).await;
+                let answer = asking(&world, task, name, &upload).user(caller).send().await;
+                let allowed = role.is_some_and(|role| role.allows(action))
+                    || (public && matches!(action, Action::List | Action::Pull));
+                let seen = public || role.is_some();
+                let head = TASKS[task].0 == "HEAD";
+                let expect = |status, code: &str| {
+                    if head {
+                        answer.expect(status);
+                    } else {
+                        answer.error(status, code);
+                    }
+                };
+                match (allowed, caller, seen) {
+                    (true, ..) => {
+                        assert!(answer.status.is_success(), "{caller} {task} {name}: {answer:?}")
+                    }
+                    (false, "anonymous", _) => {
+                        expect(S::UNAUTHORIZED, "UNAUTHORIZED");
+                        answer.header("www-authenticate");
+                    }
+                    (false, _, true) => expect(S::FORBIDDEN, "DENIED"),
+                    (false, _, false) => expect(S::NOT_FOUND, "NAME_UNKNOWN"),
+                }
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 14 * 5 * 2);
+}
+
+#[tokio::test]
+async fn threat_b1_b6_what_is_not_yours_is_what_is_not_there() {
+    let world = World::new().await;
+    let upload = furnish(&world, PRIVATE, "admin").await;
+    for task in 0..TASKS.len() {
+        for caller in ["anonymous", "stranger"] {
+            let there = asking(&world, task, PRIVATE, &upload).user(caller).send().await;
+            for absent in ABSENT {
+                let gone = asking(&world, task, absent, &upload).user(caller).send().await;
+                assert_eq!(
+                    shown(&there, PRIVATE),
+                    shown(&gone, absent),
+                    "{caller} {task} {absent}"
+                );
+            }
+        }
+    }
+    // Nothing of it changed anything.
+    let path = format!("/v2/{PRIVATE}/manifests/v1");
+    world.admin("GET", &path).send().await.expect(S::OK);
+    let path = format!("/v2/{PRIVATE}/blobs/uploads/{upload}");
+    assert_eq!(world.admin("GET", &path).send().await.expect(S::NO_CONTENT).header("range"), "0-0");
+}
+
+#[tokio::test]
+async fn threat_b5_an_upload_is_its_starters_in_its_repository_alone() {
+    let world = World::new().await;
+    let upload = furnish(&world, PRIVATE, "writer").await;
+    let never = "00112233445566778899aabbccddeeff";
+    let digest = sha256(b"fresh");
+    for (method, query) in [
+        ("GET", String::new()),
+        ("PATCH", String::new()),
+        ("PUT", format!("?digest={digest}")),
+        ("DELETE", String::new()),
+    ] {
+        for (caller, name) in
+            [("admin", PRIVATE), ("writer", "acme/main/two"), ("stranger", "other/main/x")]
+        {
+            let ask = |id: &str| {
+                let path = format!("/v2/{name}/blobs/uploads/{id}{query}");
+                world.request(method, &path).user(caller).body("fresh").send()
+            };
+            let (foreign, unknown) = (ask(&upload).await, ask(never).await);
+            foreign.error(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN");
+            assert_eq!(shown(&foreign, &upload), shown(&unknown, never), "{caller} {method}");
+        }
+    }
+    let path = format!("/v2/{PRIVATE}/blobs/uploads/{upload}");
+    let status = world.request("GET", &path).user("writer").send().await;
+    status.expect(S::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn threat_b1_b17_another_tenants_digest_is_as_if_nobody_had_it() {
+    let world = World::new().await;
+    let name = "other/main/own";
+    let start = |more: String| {
+        let path = format!("/v2/{name}/blobs/uploads/{more}");
+        world.request("POST", &path).user("stranger").send()
+    };
+    start(String::new()).await.expect(S::ACCEPTED);
+    world.push_blob(PRIVATE, b"{}").await;
+    let theirs = world.push_blob(PRIVATE, b"theirs").await;
+    let nobodys = sha256(b"nobodys");
+    let (manifest_of_theirs, manifest_of_none) = (image(b"theirs", ""), image(b"nobody", ""));
+    for digest in [theirs, nobodys] {
+        for from in ["", "&from=acme/main/api", "&from=acme/main/nix", "&from=other/main/own"] {
+            let answer = start(format!("?mount={digest}{from}")).await;
+            assert_eq!(answer.expect(S::ACCEPTED).header("range"), "0-0");
+        }
+        for method in ["GET", "HEAD"] {
+            let path = format!("/v2/{name}/blobs/{digest}");
+            let answer = world.request(method, &path).user("stranger").send().await;
+            answer.expect(S::NOT_FOUND);
+        }
+    }
+    for (manifest, layer) in [(manifest_of_theirs, theirs), (manifest_of_none, sha256(b"nobody"))] {
+        let path = format!("/v2/{name}/manifests/v1");
+        let put = world.request("PUT", &path).user("stranger");
+        let answer = put.header("content-type", IMAGE).body(&manifest).send().await;
+        answer.error(S::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN");
+        let errors = answer.json()["errors"].clone();
+        assert_eq!(errors.as_array().unwrap().len(), 2, "config and layer at once");
+        assert_eq!(errors[1]["detail"]["digest"], layer.to_string());
+        assert_eq!(errors[1]["detail"]["path"], "$.layers[0]");
+    }
+    // The bytes are asked for all the same, and then it is theirs too.
+    let path = format!("/v2/{name}/blobs/uploads/?digest={theirs}");
+    let lazy = world.request("POST", &path).user("stranger").send().await;
+    lazy.error(S::BAD_REQUEST, "DIGEST_INVALID");
+    let whole = world.request("POST", &path).user("stranger").body("theirs").send().await;
+    whole.expect(S::CREATED);
+}
+
+#[tokio::test]
+async fn threat_b3_deleting_here_does_not_come_back_by_reading_there() {
+    let world = World::new().await;
+    let digest = world.push_blob("acme/main/one", b"shared").await;
+    world.push_blob("acme/main/two", b"shared").await;
+    let at = |name: &str| format!("/v2/acme/main/{name}/blobs/{digest}");
+    world.admin("GET", &at("one")).send().await.expect(S::OK);
+    world.admin("DELETE", &at("one")).send().await.expect(S::ACCEPTED);
+    world.admin("GET", &at("two")).send().await.expect(S::OK);
+    world.admin("GET", &at("one")).send().await.error(S::NOT_FOUND, "BLOB_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_token_for_something_else_is_sent_for_another() {
+    let world = World::new().await;
+    furnish(&world, PRIVATE, "admin").await;
+    let ask = |token: &'static str, task: usize, name: &'static str| {
+        asking(&world, task, name, "00112233445566778899aabbccddeeff").bearer(token).send()
+    };
+    ask("admin/acme/main/api/pull", 2, PRIVATE).await.expect(S::OK);
+    ask("admin/acme/main/api/pull", 0, PRIVATE).await.expect(S::OK);
+    for (token, task, name, scope) in [
+        ("admin/acme/main/api/pull", 9, PRIVATE, "repository:acme/main/api:pull,push"),
+        ("admin/acme/main/api/push", 8, PRIVATE, "repository:acme/main/api:delete"),
+        ("admin/acme/main/two/pull", 2, PRIVATE, "repository:acme/main/api:pull"),
+        ("stranger/acme/main/two/pull", 2, PRIVATE, "repository:acme/main/api:pull"),
+        ("stranger/acme/main/two/pull", 2, ABSENT[2], "repository:nixx/main/api:pull"),
+    ] {
+        let answer = ask(token, task, name).await;
+        answer.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+        let challenge = answer.header("www-authenticate");
+        assert!(challenge.ends_with(&format!(",scope=\"{scope}\"")), "{token}: {challenge}");
+    }
+    // Issued for this, and yet not allowed: another token would not help.
+    ask("stranger/acme/main/api/push", 2, PRIVATE).await.error(S::NOT_FOUND, "NAME_UNKNOWN");
+    ask("viewer/acme/main/api/push", 9, PRIVATE).await.error(S::FORBIDDEN, "DENIED");
+    ask("anonymous", 2, PRIVATE).await.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+
+    let path = format!("/v2/{PRIVATE}/blobs/uploads/?mount={}&from=acme/main/base", sha256(b"x"));
+    let answer = world.request("POST", &path).send().await;
+    let scope = "scope=\"repository:acme/main/api:pull,push repository:acme/main/base:pull\"";
+    assert!(answer.header("www-authenticate").ends_with(scope));
+}
+
+#[tokio::test]
+async fn threat_a11_wrong_credentials_are_never_nobody() {
+    let world = World::new().await;
+    world.push_image(PUBLIC, "v1", b"layer").await;
+    let path = format!("/v2/{PUBLIC}/manifests/v1");
+    world.request("GET", &path).send().await.expect(S::OK);
+    for header in ["Basic YTpi", "Basic", "Digest x", "Bearer ", "Basic !!!"] {
+        let answer = world.request("GET", &path).header("authorization", header).send().await;
+        answer.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+        answer.header("www-authenticate");
+    }
+    let both = world.admin("GET", &path).bearer("admin").send().await;
+    both.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+    let many = world.request("GET", &path).user("guesser").send().await;
+    many.error(S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS");
+    assert_eq!(many.header("retry-after"), "2");
+    let away = world.request("GET", &path).user("away").send().await;
+    away.error(S::SERVICE_UNAVAILABLE, "UNAVAILABLE");
+    assert!(!String::from_utf8_lossy(&away.body).contains("secret"));
+    away.header("retry-after");
+}
