@@ -35,7 +35,7 @@ async fn threat_c1_a_manifest_has_a_bound_to_the_byte() {
     let endless = std::iter::repeat_n("x".repeat(100), 11);
     let path = format!("/v2/{NAME}/manifests/v1");
     let asking = world.admin("PUT", &path).header("content-type", IMAGE);
-    let asking = endless.fold(asking, |asking, piece| asking.body(piece));
+    let asking = endless.fold(asking, support::Asking::body);
     asking.send().await.error(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID");
 }
 
@@ -187,7 +187,7 @@ async fn threat_c28_a_client_without_its_place_never_writes_at_a_wrong_one() {
 async fn too_many_tags_in_one_push_are_refused() {
     let world = World::new().await;
     let digest = world.push_image(NAME, "v1", b"layer").await;
-    let tags: String = (0..101).map(|n| format!("tag=t{n}&")).collect();
+    let tags = (0..101).map(|n| format!("tag=t{n}")).collect::<Vec<_>>().join("&");
     let path = format!("/v2/{NAME}/manifests/{digest}?{tags}");
     let put = world.admin("PUT", &path).header("content-type", IMAGE).body(image(b"layer", ""));
     put.send().await.error(S::BAD_REQUEST, "UNSUPPORTED");

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -123,8 +124,7 @@ impl World {
             let id = PrincipalId::new(admin.principal.as_str()).unwrap();
             engine.create_organisation(&operator, &organisation, None, Some(&id)).await.unwrap();
             for (registry, public) in [("main", false), ("open", true)] {
-                let mut settings = RegistrySettings::default();
-                settings.public = public;
+                let settings = RegistrySettings { public, ..RegistrySettings::default() };
                 let registry = registry.parse().unwrap();
                 engine.create_registry(&admin, &organisation, &registry, settings).await.unwrap();
             }
@@ -193,8 +193,8 @@ pub(crate) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    pub(crate) fn header(mut self, name: &str, value: impl ToString) -> Self {
-        self.request = self.request.header(name, value.to_string());
+    pub(crate) fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.request = self.request.header(name, value.as_ref());
         self
     }
 
@@ -202,7 +202,6 @@ impl Asking<'_> {
         if name == "anonymous" {
             return self;
         }
-        use base64::Engine as _;
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:right"));
         self.header("authorization", format!("Basic {pair}"))
     }
