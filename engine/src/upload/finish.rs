@@ -67,6 +67,9 @@ impl Repository {
         if let Some(at) = chunk.at.filter(|at| *at != offset) {
             return Err(Error::OutOfOrder { offset, at });
         }
+        // Where all the bytes come now, they are hashed as the digest wants it, and not read again.
+        let hash = if offset == 0 { Hasher::new(digest.algorithm()).save() } else { record.hash };
+        let record = SessionRecord { hash, ..record };
         let mut open = self.open_session(id, seen, record, writing).await?;
         if let Err(error) = self.stream(&mut open, chunk.length, body).await {
             if matches!(error, Error::Source(_)) {

@@ -32,6 +32,14 @@ pub trait IdentityProvider: Send + Sync + fmt::Debug {
     /// end), as far as it is known. `scope` is what a token must be for, in the words of the token
     /// specification (`repository:acme/main/api:pull,push`).
     fn challenge(&self, base_url: Option<&str>, scope: Option<&str>) -> Vec<HeaderValue>;
+
+    /// The value of `WWW-Authenticate` that asks for a name and a password in the request itself:
+    /// for what no token can be asked for. `None` where the provider takes none.
+    ///
+    /// Not a part of [`Self::challenge`]: of two challenges some clients answer the wrong one.
+    fn basic_challenge(&self) -> Option<HeaderValue> {
+        None
+    }
 }
 
 /// Why nobody is vouched for.

@@ -9,8 +9,8 @@
 //! None of them depends on whether what is hidden exists.
 
 use http::header::{HeaderName, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
-use strongroom_engine::access::{Action, Caller, Origin, Principal};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use strongroom_engine::access::{Action, Caller, Ceiling, Origin, Principal};
 use strongroom_engine::name::RepositoryPath;
 use strongroom_engine::{Error, Repository};
 use strongroom_http::RequestContext;
@@ -103,13 +103,51 @@ impl Oci {
         }
     }
 
-    fn unauthorized(&self, challenge: &Challenge, message: String) -> Failure {
-        let Challenge { base_url, scope } = challenge;
-        let values = self.identity.challenge(base_url.as_deref(), scope.as_deref());
-        let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
-            .with(API_VERSION, API_VERSION_2);
-        values.into_iter().fold(failure, |failure, value| failure.with(WWW_AUTHENTICATE, value))
+    /// Whether the caller's token can speak for the source of a mount; `None` is "wherever it is".
+    ///
+    /// A token that was issued before the client knew its source is sent for another. One that names
+    /// repositories can't be for all of them: where the source is left open the client is asked to
+    /// sign the request with its own name and password, if the provider takes such.
+    pub(crate) fn allow_source(
+        &self,
+        asked: &Asked,
+        from: Option<&RepositoryPath>,
+    ) -> Result<(), Failure> {
+        let ceiling = &asked.caller.ceiling;
+        let enough = match from {
+            Some(from) => ceiling.covers(Action::Pull, from),
+            None => *ceiling == Ceiling::Unlimited,
+        };
+        if enough || !asked.bearer {
+            return Ok(());
+        }
+        let challenges = match from {
+            Some(_) => self.challenges(&asked.challenge),
+            None => match self.identity.basic_challenge() {
+                Some(basic) => vec![basic],
+                None => return Ok(()),
+            },
+        };
+        Err(unauthorized(
+            challenges,
+            "this token does not reach the source of the mount".to_owned(),
+        ))
     }
+
+    fn challenges(&self, challenge: &Challenge) -> Vec<HeaderValue> {
+        let Challenge { base_url, scope } = challenge;
+        self.identity.challenge(base_url.as_deref(), scope.as_deref())
+    }
+
+    fn unauthorized(&self, challenge: &Challenge, message: String) -> Failure {
+        unauthorized(self.challenges(challenge), message)
+    }
+}
+
+fn unauthorized(challenges: Vec<HeaderValue>, message: String) -> Failure {
+    let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
+        .with(API_VERSION, API_VERSION_2);
+    challenges.into_iter().fold(failure, |failure, value| failure.with(WWW_AUTHENTICATE, value))
 }
 
 /// What a token must be for, in the words of the token specification.

@@ -125,7 +125,7 @@ impl Oci {
                     Task::HeadBlob(digest) => blobs::head(&repository, &digest, &input).await,
                     Task::DeleteBlob(digest) => blobs::delete(&repository, &digest).await,
                     Task::StartUpload => {
-                        uploads::start(self, &asked.caller, &repository, &input, body).await
+                        uploads::start(self, &asked, &repository, &input, body).await
                     }
                     Task::UploadStatus(id) => uploads::status(&repository, id).await,
                     Task::AppendUpload(id) => {

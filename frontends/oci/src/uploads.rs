@@ -6,7 +6,7 @@
 use futures::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use strongroom_engine::access::{Action, Caller};
+use strongroom_engine::access::Action;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::id::SessionId;
 use strongroom_engine::name::RepositoryPath;
@@ -14,6 +14,7 @@ use strongroom_engine::{Chunk, Error, Repository, Upload};
 use strongroom_http::RequestBody;
 
 use crate::error::{Code, Failure};
+use crate::gate::Asked;
 use crate::reply::{CONTENT_DIGEST, Reply};
 use crate::{Input, Oci};
 
@@ -27,14 +28,14 @@ const MAX_DRAINED_BYTES: usize = 4 << 20;
 /// `POST blobs/uploads/`
 pub(crate) async fn start(
     oci: &Oci,
-    caller: &Caller,
+    asked: &Asked,
     repository: &Repository,
     input: &Input,
     body: RequestBody,
 ) -> Result<Reply, Failure> {
     if let Some(digest) = input.query.get("mount") {
         let digest = digest_of(digest)?;
-        if mounted(oci, caller, repository, &digest, input.query.get("from")).await? {
+        if mounted(oci, asked, repository, &digest, input.query.get("from")).await? {
             return Ok(stored(repository, &digest));
         }
     } else if let Some(digest) = input.query.get("digest") {
@@ -57,14 +58,18 @@ pub(crate) async fn start(
 /// the client uploads.
 async fn mounted(
     oci: &Oci,
-    caller: &Caller,
+    asked: &Asked,
     repository: &Repository,
     digest: &Digest,
     from: Option<&str>,
 ) -> Result<bool, Failure> {
-    let Some(from) = from else { return Ok(repository.mount_from_any(digest).await?) };
+    let Some(from) = from else {
+        oci.allow_source(asked, None)?;
+        return Ok(repository.mount_from_any(digest).await?);
+    };
     let Ok(from) = from.parse::<RepositoryPath>() else { return Ok(false) };
-    match oci.engine.repository(caller, &from, Action::Pull).await {
+    oci.allow_source(asked, Some(&from))?;
+    match oci.engine.repository(&asked.caller, &from, Action::Pull).await {
         Ok(from) => Ok(repository.mount(digest, &from).await?),
         Err(Error::NameUnknown { .. } | Error::Denied { .. }) => Ok(false),
         Err(error) => Err(error.into()),

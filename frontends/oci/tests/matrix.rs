@@ -297,11 +297,31 @@ async fn a_token_for_something_else_is_sent_for_another() {
     ask("stranger/acme/main/api/push", 2, PRIVATE).await.error(S::NOT_FOUND, "NAME_UNKNOWN");
     ask("viewer/acme/main/api/push", 9, PRIVATE).await.error(S::FORBIDDEN, "DENIED");
     ask("anonymous", 2, PRIVATE).await.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+}
 
-    let path = format!("/v2/{PRIVATE}/blobs/uploads/?mount={}&from=acme/main/base", sha256(b"x"));
-    let answer = world.request("POST", &path).send().await;
+#[tokio::test]
+async fn threat_b10_a_mount_needs_a_token_for_its_source() {
+    let world = World::new().await;
+    let digest = world.push_blob("acme/main/base", b"layer").await;
+    let path = format!("/v2/{PRIVATE}/blobs/uploads/?mount={digest}");
+    let named = format!("{path}&from=acme/main/base");
     let scope = "scope=\"repository:acme/main/api:pull,push repository:acme/main/base:pull\"";
-    assert!(answer.header("www-authenticate").ends_with(scope));
+    let narrow = "admin/acme/main/api/push";
+    for answer in [
+        world.request("POST", &named).send().await,
+        world.request("POST", &named).bearer(narrow).send().await,
+    ] {
+        answer.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+        assert!(answer.header("www-authenticate").ends_with(scope), "{answer:?}");
+    }
+    // No token can name a source that is left open: the client's own credentials can.
+    let open = world.request("POST", &path).bearer(narrow).send().await;
+    open.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+    assert_eq!(open.header("www-authenticate"), "Basic realm=\"test\"");
+    world.admin("HEAD", &format!("/v2/{PRIVATE}/blobs/{digest}")).send().await.expect(S::NOT_FOUND);
+    for (caller, path) in [("writer", &path), ("admin", &named)] {
+        world.request("POST", path).user(caller).send().await.expect(S::CREATED);
+    }
 }
 
 #[tokio::test]

@@ -85,7 +85,11 @@ impl IdentityProvider for Fake {
         let scope = scope.map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
         let realm = base_url.unwrap_or("?");
         let value = format!("Bearer realm=\"{realm}/token\",service=\"test\"{scope}");
-        vec![value.parse().unwrap(), HeaderValue::from_static("Basic realm=\"test\"")]
+        vec![value.parse().unwrap()]
+    }
+
+    fn basic_challenge(&self) -> Option<HeaderValue> {
+        Some(HeaderValue::from_static("Basic realm=\"test\""))
     }
 }
 
