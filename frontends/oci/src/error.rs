@@ -53,6 +53,12 @@ struct Entry {
     detail: Value,
 }
 
+/// The body of every failure.
+#[derive(Serialize)]
+struct Errors {
+    errors: Vec<Entry>,
+}
+
 /// A request that failed, ready to be answered.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -95,7 +101,7 @@ impl Failure {
         for (name, value) in self.headers {
             reply = reply.with_value(name, value);
         }
-        reply.json("application/json", &json!({ "errors": self.errors }))
+        reply.json("application/json", &Errors { errors: self.errors })
     }
 }
 
