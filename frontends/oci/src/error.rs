@@ -275,3 +275,6 @@ impl From<IdentityError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
