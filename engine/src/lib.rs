@@ -22,6 +22,7 @@ pub mod disk;
 
 mod error;
 pub mod extension;
+pub mod gc;
 mod graph;
 pub mod id;
 mod keys;

@@ -23,7 +23,7 @@ mod tags;
 pub use blobs::{Blob, BlobInfo};
 pub(crate) use cache::{Cache, stripe_of_organisation, stripe_of_reference};
 pub use catalog::Catalog;
-pub(crate) use link::{Unlinked, keep_content, link_blob, unlink};
+pub(crate) use link::{Unlinked, keep_content, link_blob, named_by, unlink};
 pub use manifests::StoredManifest;
 pub use push::{ManifestPush, PushedManifest};
 pub use referrers::Referrer;

@@ -1,0 +1,267 @@
+//! One collection, from the first organisation to the last object.
+
+use std::ops::Range;
+
+use crate::Engine;
+use crate::access::Origin;
+use crate::audit::{Event, EventKind};
+use crate::change::{Attempt, Change, Seen};
+use crate::core::Core;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::gc::content::Content;
+use crate::gc::links::Links;
+use crate::gc::walk::{Pages, organisations};
+use crate::gc::{CollectReport, Progress, Watch, cursor, orphans, sessions};
+use crate::id::OrganisationId;
+use crate::keys;
+use crate::meta::{Key, Row, prefix_range};
+use crate::name::OrganisationName;
+use crate::records::LinkRecord;
+use crate::tenancy::purge::purge;
+
+/// What to collect.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct CollectOptions {
+    /// Only tell what would be done.
+    pub dry_run: bool,
+    /// Only in this organisation; everywhere where absent.
+    pub organisation: Option<OrganisationName>,
+    /// About how many rows of content to look at; the next run goes on there. All where absent.
+    pub budget: Option<u64>,
+}
+
+impl CollectOptions {
+    /// Collects everything, everywhere.
+    pub fn everything() -> Self {
+        Self::default()
+    }
+
+    /// Only tells what would be done.
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+}
+
+/// A run over the content.
+struct Run<'a> {
+    core: &'a Core,
+    options: &'a CollectOptions,
+    watch: Watch<'a>,
+    report: CollectReport,
+}
+
+impl Engine {
+    /// Removes what nobody uses: links that are neither leased nor named, content without links,
+    /// uploads that expired, objects that nothing names, and what is left of deleted tenants. Runs
+    /// while everybody works, and next to other runs, and stops nobody.
+    ///
+    /// Content goes in two runs: the first marks it, and one after
+    /// [`Settings::delete_delay`](crate::Settings::delete_delay) deletes its object and gives its bytes back. Needs no room in the
+    /// blob store. A run that finds where an earlier one was stopped begins there, and then does
+    /// what lies before, so each complete run has looked at everything.
+    ///
+    /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
+    /// away; what was done stays done. Dropping the future is as a kill: the next run goes on.
+    pub async fn collect(
+        &self,
+        options: &CollectOptions,
+        watch: Watch<'_>,
+    ) -> Result<CollectReport, Error> {
+        let core = &*self.core;
+        let mut run = Run { core, options, watch, report: CollectReport::default() };
+        if options.organisation.is_none() && !options.dry_run {
+            run.tenants().await?;
+        }
+        let domains = organisations(core, options.organisation.as_ref()).await?;
+        for domain in &domains {
+            sessions::expire(core, *domain, options.dry_run, &mut run.report, watch).await?;
+        }
+        run.contents(&domains).await?;
+        let prefix = match (&options.organisation, domains.first()) {
+            (Some(_), Some(domain)) => keys::object::domain(*domain),
+            _ => String::new(),
+        };
+        orphans::sweep(core, &prefix, options.dry_run, &mut run.report, watch).await?;
+        Ok(run.report)
+    }
+
+    /// Gives room that removed rows held back in the metadata to the system, as far as its store
+    /// can; returns the bytes given back. Commits wait while it works.
+    pub async fn compact(&self) -> Result<u64, Error> {
+        Ok(self.core.meta.compact().await?)
+    }
+}
+
+impl Run<'_> {
+    async fn tenants(&mut self) -> Result<(), Error> {
+        let purged = match purge(self.core).await {
+            Ok(purged) => purged,
+            // Another run is at it.
+            Err(Error::Contended { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.report.tenant_rows = purged.rows;
+        self.report.tenant_objects.count = purged.objects;
+        self.report.tenant_objects.bytes = purged.bytes;
+        (self.watch)(&Progress { phase: "tenants", done: purged.rows, bytes: purged.bytes });
+        Ok(())
+    }
+
+    /// All content, from where the last run was stopped on, and then what lies before.
+    async fn contents(&mut self, domains: &[OrganisationId]) -> Result<(), Error> {
+        let start = match (&self.options.organisation, self.options.dry_run) {
+            (None, false) => cursor::load(self.core).await?.unwrap_or_default(),
+            _ => Key::default(),
+        };
+        self.report.resumed = !start.is_empty();
+        for late in [true, false] {
+            for domain in domains {
+                let mut range = prefix_range(&keys::contents(*domain));
+                if late {
+                    range.start = range.start.max(start.clone());
+                } else {
+                    range.end = range.end.min(start.clone());
+                }
+                if !self.domain(*domain, range).await? {
+                    return Ok(());
+                }
+            }
+        }
+        self.report.complete = true;
+        if !self.options.dry_run && self.options.organisation.is_none() {
+            cursor::clear(self.core).await?;
+        }
+        Ok(())
+    }
+
+    /// The content of one organisation; false where the budget ended it.
+    async fn domain(&mut self, domain: OrganisationId, range: Range<Key>) -> Result<bool, Error> {
+        let now = self.core.now().await?;
+        let mut links = Links::new(self.core, domain, now, self.options.dry_run);
+        let mut pages = Pages::new(&*self.core.meta, range);
+        // The rows of a digest are its blob's and then its links': the blob is decided last.
+        let mut open: Option<(Digest, bool)> = None;
+        loop {
+            let before = self.report.clone();
+            let rows = pages.next().await?;
+            let end = rows.is_empty();
+            self.report.looked_at += rows.len() as u64;
+            for (key, value) in rows {
+                self.row(domain, &mut links, (key, value), &mut open).await?;
+            }
+            if end && let Some((digest, needed)) = open.take() {
+                self.close(domain, digest, needed).await?;
+            }
+            // What is still open is looked at again by whoever goes on here.
+            let next = match &open {
+                Some((digest, _)) => keys::blob(domain, digest),
+                None => prefix_range(&keys::contents(domain)).end,
+            };
+            self.note(domain, &before, next).await?;
+            (self.watch)(&Progress {
+                phase: "content",
+                done: self.report.looked_at,
+                bytes: self.report.deleted.bytes,
+            });
+            if end {
+                return Ok(true);
+            }
+            if self.options.budget.is_some_and(|budget| self.report.looked_at >= budget) {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn row(
+        &mut self,
+        domain: OrganisationId,
+        links: &mut Links<'_>,
+        (key, value): Row,
+        open: &mut Option<(Digest, bool)>,
+    ) -> Result<(), Error> {
+        let Some((digest, repository)) = keys::parse_content(&key) else {
+            self.report.unreadable += 1;
+            return Ok(());
+        };
+        if let Some((before, needed)) = open.take_if(|(before, _)| *before != digest) {
+            self.close(domain, before, needed).await?;
+        }
+        let (_, needed) = open.get_or_insert((digest, false));
+        if let Some(repository) = repository {
+            match Seen::<LinkRecord>::new(key, Some(value)) {
+                Ok(seen) => {
+                    *needed |= links.look(&digest, repository, &seen, &mut self.report).await?;
+                }
+                Err(_) => {
+                    self.report.unreadable += 1;
+                    *needed = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(
+        &mut self,
+        organisation: OrganisationId,
+        digest: Digest,
+        needed: bool,
+    ) -> Result<(), Error> {
+        let content = Content { core: self.core, organisation, digest };
+        let (now, dry_run) = (self.core.now().await?, self.options.dry_run);
+        match content.look(needed, now, dry_run, &mut self.report).await {
+            // A row that can't be read stays, and so does what it may name.
+            Err(Error::Corrupted(reason)) => {
+                tracing::error!(%digest, reason, "a blob's row can't be read");
+                self.report.unreadable += 1;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Writes where the run stands, and a line for what it did since `before`.
+    async fn note(
+        &self,
+        organisation: OrganisationId,
+        before: &CollectReport,
+        next: Key,
+    ) -> Result<(), Error> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let report = &self.report;
+        let mut change = Change::new(self.core);
+        let links = report.links.count - before.links.count;
+        let given_up = report.given_up.count - before.given_up.count;
+        let objects = report.deleted.count - before.deleted.count;
+        if links + given_up + objects > 0 {
+            change.event(Event {
+                organisation,
+                at: self.core.now().await?,
+                principal: "system".to_owned(),
+                origin: Origin::default(),
+                kind: EventKind::Maintained {
+                    what: format!(
+                        "collected: {links} links removed, {given_up} contents given up, \
+                         {objects} deleted"
+                    ),
+                    objects,
+                    bytes: report.deleted.bytes - before.deleted.bytes,
+                },
+            });
+        }
+        if self.options.organisation.is_none() && report.looked_at > before.looked_at {
+            cursor::save(&mut change, next);
+        } else if links + given_up + objects == 0 {
+            return Ok(());
+        }
+        match change.commit().await {
+            Ok(()) | Err(Attempt::Lost) => Ok(()),
+            Err(Attempt::Failed(error)) => Err(error),
+        }
+    }
+}

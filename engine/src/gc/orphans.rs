@@ -1,0 +1,161 @@
+//! Objects that no row names.
+//!
+//! How that is known, whatever goes on meanwhile: an object's *generation* is named by its session
+//! row from before its first byte, until one commit removes that row and makes a blob row name it,
+//! or another removes it for good; no generation is ever named again. So for an object that a
+//! listing showed, one look at both rows, of one moment *after* the listing, decides for ever: named
+//! by neither, it is garbage, however slow its upload was.
+//!
+//! The key of an object in flight does not say its digest, so which blob row may name it is not
+//! known. For those whose session row is gone one snapshot is taken, in which that is looked at
+//! again and all the organisation's content is walked for what is not settled. That walk is paid
+//! only where such objects are there.
+
+use std::collections::HashSet;
+
+use crate::content::{ObjectEntry, ObjectKey};
+use crate::core::Core;
+use crate::error::Error;
+use crate::gc::walk::Pages;
+use crate::gc::{CollectReport, Progress, Watch};
+use crate::id::{OrganisationId, SessionId};
+use crate::keys::{self, object};
+use crate::meta::prefix_range;
+use crate::records::{BlobRecord, Record};
+use crate::seam::Timestamp;
+
+/// How many objects are listed at a time.
+pub(super) const PAGE_OBJECTS: usize = 1000;
+
+/// What a listed object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A row names it, or did until just now.
+    Named,
+    /// Nothing names it, for ever.
+    Garbage,
+    /// It is none of ours.
+    Foreign,
+}
+
+/// Deletes the garbage below `prefix`.
+pub(super) async fn sweep(
+    core: &Core,
+    prefix: &str,
+    dry_run: bool,
+    report: &mut CollectReport,
+    watch: Watch<'_>,
+) -> Result<(), Error> {
+    let mut after: Option<ObjectKey> = None;
+    let mut done = 0;
+    loop {
+        let entries = core.blobs.list(prefix, after.as_ref(), PAGE_OBJECTS).await?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        after = Some(last.key.clone());
+        done += entries.len() as u64;
+        for (entry, verdict) in entries.iter().zip(judge(core, &entries).await?) {
+            match verdict {
+                Verdict::Named => {}
+                Verdict::Foreign => report.foreign.add(entry.size),
+                Verdict::Garbage if dry_run => report.orphans.add(entry.size),
+                Verdict::Garbage => match core.blobs.delete(&entry.key).await {
+                    Ok(()) => report.orphans.add(entry.size),
+                    Err(error) => report.failure(None, &error),
+                },
+            }
+        }
+        watch(&Progress { phase: "objects", done, bytes: 0 });
+    }
+}
+
+/// What each of the listed objects is; they were listed before this is called.
+pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Verdict>, Error> {
+    let parsed: Vec<_> = entries.iter().map(|entry| object::parse(&entry.key)).collect();
+    let mut wanted = Vec::with_capacity(2 * parsed.len());
+    for found in parsed.iter().flatten() {
+        wanted.push(keys::session(found.organisation, found.generation));
+        if let Some(digest) = &found.digest {
+            wanted.push(keys::blob(found.organisation, digest));
+        }
+    }
+    let now = core.now().await?;
+    let mut rows = core.meta.get_many(&wanted).await?.into_iter();
+    let mut flying: HashSet<(OrganisationId, SessionId)> = HashSet::new();
+    let mut verdicts = Vec::with_capacity(parsed.len());
+    for found in &parsed {
+        let Some(found) = found else {
+            verdicts.push(Verdict::Foreign);
+            continue;
+        };
+        let session = rows.next().flatten();
+        let blob = if found.digest.is_some() { rows.next().flatten() } else { None };
+        let named = session.is_some()
+            || blob.is_some_and(|blob| names(core, &blob, found.generation, now));
+        if !named && found.digest.is_none() {
+            flying.insert((found.organisation, found.generation));
+        }
+        verdicts.push(if named { Verdict::Named } else { Verdict::Garbage });
+    }
+    if !flying.is_empty() {
+        keep_named(core, now, &mut flying).await?;
+        for (found, verdict) in parsed.iter().zip(&mut verdicts) {
+            if let Some(found) = found
+                && found.digest.is_none()
+                && !flying.contains(&(found.organisation, found.generation))
+            {
+                *verdict = Verdict::Named;
+            }
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Whether a blob's row keeps an object of `generation` under its digest. A row that was written
+/// just now keeps the generation before it too: somebody may be reading that still.
+fn names(core: &Core, blob: &[u8], generation: SessionId, now: Timestamp) -> bool {
+    BlobRecord::decode(blob).map_or(true, |blob| {
+        blob.generation == generation || now < blob.stored_at.plus(core.settings.delete_delay)
+    })
+}
+
+/// Leaves in `flying` what neither a session nor unsettled content names, all of one moment.
+async fn keep_named(
+    core: &Core,
+    now: Timestamp,
+    flying: &mut HashSet<(OrganisationId, SessionId)>,
+) -> Result<(), Error> {
+    let view = core.meta.snapshot().await?;
+    let mut organisations = HashSet::new();
+    for (organisation, generation) in flying.clone() {
+        organisations.insert(organisation);
+        if view.get(&keys::session(organisation, generation)).await?.is_some() {
+            flying.remove(&(organisation, generation));
+        }
+    }
+    for organisation in organisations {
+        let mut pages = Pages::new(&*view, prefix_range(&keys::contents(organisation)));
+        loop {
+            let rows = pages.next().await?;
+            if rows.is_empty() {
+                break;
+            }
+            for (key, value) in rows {
+                if !matches!(keys::parse_content(&key), Some((_, None))) {
+                    continue;
+                }
+                match BlobRecord::decode(&value) {
+                    Ok(blob) => {
+                        // What was settled just now may be read still where it lay.
+                        let young = now < blob.stored_at.plus(core.settings.delete_delay);
+                        if !blob.settled || young {
+                            flying.remove(&(organisation, blob.generation));
+                        }
+                    }
+                    // It might name any of them.
+                    Err(_) => flying.retain(|(other, _)| *other != organisation),
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! What a collection did, or would do.
+
+use crate::digest::Digest;
+
+/// How many, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// How far a walk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// What it does: `tenants`, `uploads`, `content`, `objects`, `records`, `trail`.
+    pub phase: &'static str,
+    /// How many things it looked at in this phase.
+    pub done: u64,
+    /// The bytes it read in this phase.
+    pub bytes: u64,
+}
+
+/// What a collection did; for a dry run, what it would do now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CollectReport {
+    /// Whether it went on where an earlier run stood.
+    pub resumed: bool,
+    /// Whether it looked at everything; else its budget ended it.
+    pub complete: bool,
+    /// Rows of content and links looked at.
+    pub looked_at: u64,
+    /// Links removed: no lease, and no manifest names them.
+    pub links: Tally,
+    /// Content that nobody links any more: its object goes once the delay is over.
+    pub given_up: Tally,
+    /// Content gone: its object deleted and its bytes given back to the organisation.
+    pub deleted: Tally,
+    /// Objects moved under their digest.
+    pub settled: Tally,
+    /// Uploads that expired, and what they had reserved.
+    pub uploads: Tally,
+    /// Objects that nothing names, deleted.
+    pub orphans: Tally,
+    /// Objects in the bucket that are none of ours: left alone.
+    pub foreign: Tally,
+    /// Rows of deleted organisations and registries removed.
+    pub tenant_rows: u64,
+    /// Objects of deleted organisations removed.
+    pub tenant_objects: Tally,
+    /// Rows that can't be read; what they may hold was kept. `fsck` names them.
+    pub unreadable: u64,
+    /// Steps that the blob store failed at; the next collection tries them again.
+    pub failed: u64,
+}
+
+impl CollectReport {
+    /// Notes a step that the blob store refused.
+    pub(super) fn failure(&mut self, digest: Option<&Digest>, error: &crate::content::StoreError) {
+        self.failed += 1;
+        let digest = digest.map(Digest::to_string);
+        tracing::warn!(digest, %error, "the next collection tries this again");
+    }
+}
