@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::content::Content;
 use crate::gc::links::Links;
-use crate::gc::walk::{Pages, organisations};
+use crate::gc::walk::{PAGE_ROWS, Pages, organisations};
 use crate::gc::{CollectReport, Progress, Watch, cursor, orphans, sessions};
 use crate::id::OrganisationId;
 use crate::keys;
@@ -141,13 +141,14 @@ impl Run<'_> {
     async fn domain(&mut self, domain: OrganisationId, range: Range<Key>) -> Result<bool, Error> {
         let now = self.core.now().await?;
         let mut links = Links::new(self.core, domain, now, self.options.dry_run);
+        let start = range.start.clone();
         let mut pages = Pages::new(&*self.core.meta, range);
         // The rows of a digest are its blob's and then its links': the blob is decided last.
         let mut open: Option<(Digest, bool)> = None;
         loop {
             let before = self.report.clone();
             let rows = pages.next().await?;
-            let end = rows.is_empty();
+            let end = rows.len() < PAGE_ROWS;
             self.report.looked_at += rows.len() as u64;
             for (key, value) in rows {
                 self.row(domain, &mut links, (key, value), &mut open).await?;
@@ -160,7 +161,7 @@ impl Run<'_> {
                 Some((digest, _)) => keys::blob(domain, digest),
                 None => prefix_range(&keys::contents(domain)).end,
             };
-            self.note(domain, &before, next).await?;
+            self.note(domain, &before, next.clone()).await?;
             (self.watch)(&Progress {
                 phase: "content",
                 done: self.report.looked_at,
@@ -169,7 +170,9 @@ impl Run<'_> {
             if end {
                 return Ok(true);
             }
-            if self.options.budget.is_some_and(|budget| self.report.looked_at >= budget) {
+            // A digest with more links than a page has must not keep the walk in its place.
+            let spent = self.options.budget.is_some_and(|budget| self.report.looked_at >= budget);
+            if spent && next > start {
                 return Ok(false);
             }
         }

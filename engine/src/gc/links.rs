@@ -9,11 +9,11 @@ use std::collections::HashMap;
 
 use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::CollectReport;
 use crate::graph::{Unlinked, named_by, unlink};
 use crate::id::{OrganisationId, RepositoryId};
-use crate::digest::Digest;
 use crate::keys;
 use crate::records::{LinkRecord, LinkState};
 use crate::seam::Timestamp;

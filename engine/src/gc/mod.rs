@@ -21,6 +21,8 @@ mod links;
 mod orphans;
 mod report;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use collect::CollectOptions;

@@ -89,8 +89,8 @@ pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Ve
         };
         let session = rows.next().flatten();
         let blob = if found.digest.is_some() { rows.next().flatten() } else { None };
-        let named = session.is_some()
-            || blob.is_some_and(|blob| names(core, &blob, found.generation, now));
+        let named =
+            session.is_some() || blob.is_some_and(|blob| names(core, &blob, found.generation, now));
         if !named && found.digest.is_none() {
             flying.insert((found.organisation, found.generation));
         }

@@ -2,5 +2,5 @@
 
 mod gate;
 mod races;
-mod support;
+pub(crate) mod support;
 mod walk;

@@ -21,6 +21,7 @@ use crate::{Engine, Error, ManifestPush, Repository, Settings};
 pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) caller: Caller,
 }
 
@@ -36,7 +37,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let entropy = Arc::new(SeededEntropy::new(7));
-        let seams = Seams { clock, entropy };
+        let seams = Seams { clock: clock.clone(), entropy };
         let meta = Arc::new(Gate::new(MemoryStore::new(&seams)));
         let gate = Arc::clone(&meta);
         let blobs = Arc::new(OpendalStore::memory().unwrap());
@@ -61,7 +62,7 @@ impl World {
         change.put(keys::registry(organisation, registry), &record);
         change.commit().await.unwrap();
         let caller = Caller::known(PrincipalId::new("user:tester").unwrap());
-        Self { engine, gate, caller }
+        Self { engine, gate, clock, caller }
     }
 
     pub(crate) async fn open(&self, name: &str, action: Action) -> Result<Repository, Error> {
