@@ -202,11 +202,6 @@ pub(crate) fn manifest(
     Build::repository(organisation, repository, b'm').number(number.0).0
 }
 
-/// All manifests of a repository, oldest first.
-pub(crate) fn manifests(organisation: OrganisationId, repository: RepositoryId) -> Key {
-    Build::repository(organisation, repository, b'm').0
-}
-
 /// The referrers of a subject.
 pub(crate) fn referrers(
     organisation: OrganisationId,

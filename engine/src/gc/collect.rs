@@ -194,14 +194,11 @@ impl Run<'_> {
         }
         let (_, needed) = open.get_or_insert((digest, false));
         if let Some(repository) = repository {
-            match Seen::<LinkRecord>::new(key, Some(value)) {
-                Ok(seen) => {
-                    *needed |= links.look(&digest, repository, &seen, &mut self.report).await?;
-                }
-                Err(_) => {
-                    self.report.unreadable += 1;
-                    *needed = true;
-                }
+            if let Ok(seen) = Seen::<LinkRecord>::new(key, Some(value)) {
+                *needed |= links.look(&digest, repository, &seen, &mut self.report).await?;
+            } else {
+                self.report.unreadable += 1;
+                *needed = true;
             }
         }
         Ok(())

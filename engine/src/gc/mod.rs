@@ -4,13 +4,13 @@
 //! Promises: collection runs while everybody pushes, pulls and deletes, in several processes at
 //! once, and each step can be repeated; a killed run costs nothing, and the next goes on where it
 //! stood. Scrub and fsck tell what is wrong and never repair behind anybody's back: scrub makes
-//! rotten content answer as absent, so that a push heals it; [`crate::Engine::adopt`] is asked for.
+//! rotten content answer as absent, so that a push heals it.
 //!
-//! Invariants kept here: I2 (nothing that is named, leased or linked goes: [`links`] and
-//! [`content`] tell why not), I5 (bytes are given back in the commit that removes their row), I6
+//! Invariants kept here: I2 (nothing that is named, leased or linked goes: `links` and
+//! `content` tell why not), I5 (bytes are given back in the commit that removes their row), I6
 //! (what nobody uses is gone within the lease, the delay and two collections).
 //!
-//! What it never does: touch an object whose generation a row names ([`orphans`] tells how that is
+//! What it never does: touch an object whose generation a row names (`orphans` tells how that is
 //! known), delete bytes before the metadata says so durably, or remove a repository: an empty one
 //! stays, with its name, for whoever pushes there next.
 
