@@ -124,6 +124,14 @@ pub enum DigestError {
 
 /// The name of content: an algorithm and the hash that it gives.
 ///
+/// ```
+/// use strongroom_engine::digest::{Algorithm, Digest};
+///
+/// let digest = Digest::of(Algorithm::Sha256, b"{}");
+/// assert_eq!(digest.to_string().parse(), Ok(digest));
+/// assert!("sha256:44136FA".parse::<Digest>().is_err());
+/// ```
+///
 /// Ordered by algorithm, then by the raw bytes, as [`Self::to_bytes`] is. As serde sees it: a text
 /// in formats for people (JSON), the compact bytes elsewhere (postcard).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,6 +9,42 @@
 //!
 //! The engine knows no HTTP, no terminal and no environment. Time and chance come through
 //! [`seam::Seams`].
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use strongroom_engine::Engine;
+//! use strongroom_engine::access::{Action, Caller, PrincipalId};
+//! use strongroom_engine::content::opendal::OpendalStore;
+//! use strongroom_engine::digest::{Algorithm, Digest};
+//! use strongroom_engine::meta::MemoryStore;
+//! use strongroom_engine::tenancy::RegistrySettings;
+//!
+//! // In memory here; `RedbStore` and `FsStore` keep the same in a folder.
+//! let (meta, blobs) = (MemoryStore::default(), OpendalStore::memory()?);
+//! let engine = Engine::builder(Arc::new(meta), Arc::new(blobs)).build().await?;
+//!
+//! let me = Caller::known(PrincipalId::new("user:me")?);
+//! engine.create_organisation(&me, &"acme".parse()?, None, None).await?;
+//! let settings = RegistrySettings { public: false, sparse_indexes: false };
+//! engine.create_registry(&me, &"acme".parse()?, &"main".parse()?, settings).await?;
+//!
+//! // Bytes come as a stream; they are verified against the digest as they do.
+//! let path = "acme/main/greetings".parse()?;
+//! let digest = Digest::of(Algorithm::Sha256, b"hello");
+//! let body = futures::stream::iter([Ok::<_, std::io::Error>("hello".into())]);
+//! let repository = engine.repository(&me, &path, Action::Push).await?;
+//! repository.push_blob(&digest, Some(5), body).await?;
+//!
+//! let repository = engine.repository(&me, &path, Action::Pull).await?;
+//! assert_eq!(repository.stat_blob(&digest).await?.size, 5);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! More to start from is in the repository's `examples/`.
 
 pub mod access;
 pub mod audit;

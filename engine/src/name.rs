@@ -4,6 +4,17 @@
 //! has at most [`MAX_COMPONENT`] characters, a whole path at most [`MAX_PATH`], a tag at most
 //! [`MAX_TAG`]. A value of these types is a name, everywhere; cloning one is cheap. What this room
 //! never does: change a name to make it fit, or know which names are taken.
+//!
+//! ```
+//! use strongroom_engine::name::{Reference, RepositoryPath};
+//!
+//! let path: RepositoryPath = "acme/main/team/app".parse()?;
+//! assert_eq!(path.registry().as_str(), "main");
+//! assert_eq!(path.repository().as_str(), "team/app");
+//! assert!("acme/main/Team".parse::<RepositoryPath>().is_err());
+//! assert!(matches!("1.0".parse(), Ok(Reference::Tag(_))));
+//! # Ok::<(), strongroom_engine::name::NameError>(())
+//! ```
 
 use std::borrow::Borrow;
 use std::fmt;
