@@ -83,9 +83,10 @@ impl Repository {
         self.scope.existing(&self.path)
     }
 
-    /// The names as they are now, for another attempt at a change.
+    /// The names as they are now, for another attempt at a change; for the first too where the
+    /// repository was not there when the handle was opened, since this handle may have made it.
     pub(crate) async fn fresh_scope(&self, attempt: usize) -> Result<Arc<Scope>, Error> {
-        if attempt == 0 {
+        if attempt == 0 && self.scope.repository.is_some() {
             return Ok(Arc::clone(&self.scope));
         }
         self.core.read_scope(&self.path).await.map(Arc::new)

@@ -120,3 +120,17 @@ async fn a_digest_of_another_algorithm_is_verified_by_reading_again() {
     let pull = world.open("api", Action::Pull).await.unwrap();
     assert_eq!(pull.stat_blob(&digest).await.unwrap().size, 5);
 }
+
+#[tokio::test]
+async fn one_handle_pushes_all_of_a_repository_that_it_makes() {
+    let world = World::new().await;
+    let repository = world.open("new", Action::Push).await.unwrap();
+    for bytes in [&b"{}"[..], b"a layer"] {
+        repository.push_blob(&sha256(bytes), None, body(bytes)).await.unwrap();
+    }
+    let text = image(&sha256(b"{}"), 2, &sha256(b"a layer"), 7);
+    let (content_type, digest, tags) = (None, None, vec!["v1".parse().unwrap()]);
+    let push = crate::ManifestPush { bytes: text.into(), content_type, digest, tags };
+    let pushed = repository.push_manifest(&push).await.unwrap();
+    assert_eq!(world.digest_of("new", "v1").await.unwrap(), pushed.digest);
+}
