@@ -179,6 +179,11 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// `finished`, durably; returns the key where it lies now (`finished`, or `unfinished` where
     /// a store would have to copy: [`Self::settle`] then moves it behind the request).
     /// May be called again after an error or a crash.
+    ///
+    /// Under another key than `finished`, the unfinished object stays until [`Self::abort`] takes
+    /// it away: where the fact that names the finished one is never committed, the upload goes on
+    /// from `state` or any earlier one. So nobody may [`Self::resume`] it once that fact may be
+    /// there.
     async fn finish(
         &self,
         unfinished: &ObjectKey,

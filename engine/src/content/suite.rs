@@ -27,6 +27,7 @@ where
     an_object_is_written_resumed_and_finished(&open).await;
     what_came_after_the_checkpoint_is_dropped(&open).await;
     finishing_may_be_repeated(&open).await;
+    what_was_finished_in_vain_goes_on(&open).await;
     an_object_may_be_finished_where_it_lies(&open).await;
     an_object_of_no_bytes_is_an_object(&open).await;
     giving_up_may_be_repeated(&open).await;
@@ -204,6 +205,21 @@ async fn finishing_may_be_repeated<F: Future<Output = Shared>>(open: &impl Fn() 
         let lies = store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
         assert_eq!(whole(store, &lies).await.as_deref(), Some(&b"once"[..]));
     }
+}
+
+async fn what_was_finished_in_vain_goes_on<F: Future<Output = Shared>>(open: &impl Fn() -> F) {
+    let unfinished = key("vain/in-flight/1");
+    let store = open().await;
+    let told = begin(&store, &unfinished, text("told, ")).await;
+    let state = append(&store, &unfinished, &told, text("not told")).await;
+    store.finish(&unfinished, &state, &key("vain/done/1")).await.expect("it can be finished");
+    // Nobody learnt of that: the upload goes on from what was told.
+    let store = open().await;
+    let state = append(&store, &unfinished, &told, text("told again")).await;
+    let finished = key("vain/done/2");
+    store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
+    store.abort(&unfinished, &state).await.expect("what is left can be taken away");
+    assert_eq!(whole(&store, &finished).await.as_deref(), Some(&b"told, told again"[..]));
 }
 
 async fn an_object_may_be_finished_where_it_lies<F: Future<Output = Shared>>(
@@ -423,6 +439,7 @@ async fn many_objects_are_written_at_once<F: Future<Output = Shared>>(open: &imp
                 state = append(&store, &unfinished, &state, batch).await;
             }
             store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
+            store.abort(&unfinished, &state).await.expect("what is left can be taken away");
             assert!(whole(&store, &finished).await.is_some_and(|found| found == content));
         }
     };

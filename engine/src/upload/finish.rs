@@ -128,7 +128,17 @@ impl Repository {
         }
     }
 
-    async fn complete(&self, mut open: Open, digest: &Digest) -> Result<BlobInfo, Error> {
+    /// Goes on to its end where the future is dropped: until the commit is answered nobody may
+    /// write to the object again, for the commit may yet come and name it.
+    async fn complete(&self, open: Open, digest: &Digest) -> Result<BlobInfo, Error> {
+        let (repository, digest) = (self.clone(), *digest);
+        let completing =
+            tokio::spawn(async move { repository.complete_alone(open, &digest).await });
+        let completed = completing.await;
+        completed.unwrap_or_else(|error| Err(Error::Unavailable(format!("finishing: {error}"))))
+    }
+
+    async fn complete_alone(&self, mut open: Open, digest: &Digest) -> Result<BlobInfo, Error> {
         let checkpoint = match open.pipeline.checkpoint().await {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
@@ -217,9 +227,7 @@ impl Repository {
         });
         match result {
             Ok(()) => {
-                if !used {
-                    self.drop_copy(complete, place.as_ref()).await;
-                }
+                self.tidy(complete, place.as_ref(), used).await;
                 Ok(BlobInfo { digest, size })
             }
             // Another request finished or ended the upload first.
@@ -230,15 +238,19 @@ impl Repository {
         }
     }
 
-    /// The organisation has the content already: takes this upload's copy of it away.
-    async fn drop_copy(&self, complete: &Complete<'_>, published: Option<&ObjectKey>) {
+    /// Takes away what the commit made garbage: the unfinished object, and the finished one too
+    /// unless it is `used`, because the organisation had the content already.
+    async fn tidy(&self, complete: &Complete<'_>, finished: Option<&ObjectKey>, used: bool) {
         let unfinished = complete.record.object(self.scope.organisation, complete.id);
-        let mut dropped = self.core.blobs.abort(&unfinished, complete.write).await;
-        if let (Ok(()), Some(object)) = (&dropped, published) {
-            dropped = self.core.blobs.delete(object).await;
+        if used && finished == Some(&unfinished) {
+            return;
         }
-        if let Err(error) = dropped {
-            tracing::warn!(%unfinished, %error, "a second copy stays for the orphan sweep");
+        let mut tidied = self.core.blobs.abort(&unfinished, complete.write).await;
+        if let (Ok(()), Some(object), false) = (&tidied, finished, used) {
+            tidied = self.core.blobs.delete(object).await;
+        }
+        if let Err(error) = tidied {
+            tracing::warn!(%unfinished, %error, "an object stays for the orphan sweep");
         }
     }
 }

@@ -92,7 +92,7 @@ impl Inner {
         slot.refuse_spoiled(key)?;
         if key != finished && self.len(key)?.is_none() {
             self.take_back_doubtful(finished)?;
-            // An earlier call may have got as far as taking the old name away.
+            // Finished before, and aborted since.
             if let Some(found) = self.len(finished)? {
                 expect_size(finished, offset, found)?;
                 let path = self.path(finished);
@@ -104,10 +104,7 @@ impl Inner {
         if key == finished {
             return self.keep_name(key, slot, unfinished);
         }
-        self.publish(key, offset, finished, slot)?;
-        // The old name is garbage now, whether or not it goes.
-        let _ = self.disk.remove(&self.path(key));
-        Ok(())
+        self.publish(key, offset, finished, slot)
     }
 
     /// Gives the durable file of `key` the name `to` as well, durably.

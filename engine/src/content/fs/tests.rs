@@ -61,6 +61,7 @@ async fn a_push_is_resumed_finished_and_handed_out_as_a_file() {
     let mut bytes = [0; 5];
     file.read_exact_at(&mut bytes, 7).unwrap();
     assert_eq!(&bytes, b"world");
+    store.abort(&unfinished, &state).await.unwrap();
     assert!(store.list("", None, 10).await.unwrap().is_empty());
 }
 

@@ -264,8 +264,10 @@ impl BlobStore for OpendalStore {
             .map(|(index, part)| (part_path(unfinished, index, *part), part.size))
             .collect();
         self.publish(unfinished, &sources, finished).await?;
-        // The parts are garbage now, whether or not they go.
-        let _ = self.remove_parts(unfinished).await;
+        if unfinished == finished {
+            // Aborting would take the object too; the parts are garbage, whether or not they go.
+            let _ = self.remove_parts(unfinished).await;
+        }
         Ok(finished.clone())
     }
 

@@ -29,6 +29,7 @@ async fn a_writer_left_behind_changes_nothing_that_a_later_one_wrote() {
     left.checkpoint().await.unwrap();
 
     store.finish(&unfinished, &state, &finished).await.unwrap();
+    store.abort(&unfinished, &state).await.unwrap();
     assert_eq!(suite::read(&store, &finished, 0..3).await.unwrap(), b"new");
     let left = store.list("", None, 9).await.unwrap();
     assert_eq!(left, [ObjectEntry { key: finished, size: 3 }]);
