@@ -126,6 +126,7 @@ impl AccountId {
     }
 
     /// As the engine knows it.
+    #[expect(clippy::missing_panics_doc, reason = "it never does")]
     pub fn principal(&self) -> PrincipalId {
         PrincipalId::new(self.to_string()).expect("a kind and a name are printable and short")
     }

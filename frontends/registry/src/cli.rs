@@ -43,7 +43,7 @@ pub(crate) enum Verb {
     ///
     /// Prints `listening on http://ADDRESS`. At its first start it makes the user admin, the
     /// organisation default and the registry main, and prints the password once;
-    /// STRONGROOM_BOOTSTRAP_PASSWORD chooses it instead.
+    /// the variable `STRONGROOM_BOOTSTRAP_PASSWORD` chooses it instead.
     Serve {
         /// Where to listen; port 0 picks a free one [default: 127.0.0.1:5000]
         #[arg(long, value_name = "ADDRESS")]

@@ -41,7 +41,7 @@ impl DataFolder {
                     path.display()
                 )));
             }
-            Err(error) => return Err(folder.io("read", &folder.format(), &error)),
+            Err(error) => return Err(failed("read", &folder.format(), &error)),
         }
         Ok(folder)
     }
@@ -53,10 +53,10 @@ impl DataFolder {
             return Self::open(path);
         }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| folder.io("make", path, &error))?;
-        let listed = fs::read_dir(path).map_err(|error| folder.io("read", path, &error))?;
+        made.map_err(|error| failed("make", path, &error))?;
+        let listed = fs::read_dir(path).map_err(|error| failed("read", path, &error))?;
         for entry in listed {
-            let entry = entry.map_err(|error| folder.io("read", path, &error))?;
+            let entry = entry.map_err(|error| failed("read", path, &error))?;
             // What file systems have at their roots, and what a first start leaves that was killed.
             let ours = ["lost+found", "format.new"].map(std::ffi::OsString::from);
             if !ours.contains(&entry.file_name()) {
@@ -75,7 +75,7 @@ impl DataFolder {
         write_private(&new, format!("{FORMAT_BEGINS}{FORMAT}\n").as_bytes())
             .and_then(|()| fs::rename(&new, folder.format()))
             .and_then(|()| sync(path))
-            .map_err(|error| folder.io("write", &folder.format(), &error))?;
+            .map_err(|error| failed("write", &folder.format(), &error))?;
         Ok(folder)
     }
 
@@ -124,7 +124,7 @@ impl DataFolder {
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(self.io("read", &path, &error)),
+            Err(error) => return Err(failed("read", &path, &error)),
         }
         let key = MasterKey::generate(entropy);
         let new = folder.join("master.new");
@@ -136,13 +136,13 @@ impl DataFolder {
             .and_then(|()| fs::rename(&new, &path))
             .and_then(|()| sync(&folder))
             .and_then(|()| sync(&self.0))
-            .map_err(|error| self.io("write", &path, &error))?;
+            .map_err(|error| failed("write", &path, &error))?;
         Ok(key)
     }
+}
 
-    fn io(&self, what: &str, path: &Path, error: &io::Error) -> Failure {
-        Failure::failed(format!("can't {what} {}: {error}", path.display()))
-    }
+fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("can't {what} {}: {error}", path.display()))
 }
 
 /// Writes a file that only its owner reads, durably.

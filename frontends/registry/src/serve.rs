@@ -139,24 +139,21 @@ where
 fn announce(address: SocketAddr, tls: bool, first: Option<&FirstStart>) -> Result<(), Failure> {
     use bootstrap::{ADMIN, ORGANISATION, REGISTRY};
     let scheme = if tls { "https" } else { "http" };
-    let mut text = format!("listening on {scheme}://{address}\n");
-    if let Some(FirstStart { generated }) = first {
-        let mut host = address;
-        if host.ip().is_unspecified() {
-            host.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        text.push_str("\nThis is the first start. Sign in and push:\n\n");
-        if let Some(password) = generated {
-            text.push_str(&format!(
-                "    user      {ADMIN}\n    password  {}    (shown this once)\n\n",
-                password.expose()
-            ));
-        }
-        text.push_str(&format!(
-            "    docker login {host} --username {ADMIN}\n    \
-             docker tag IMAGE {host}/{ORGANISATION}/{REGISTRY}/IMAGE\n    \
-             docker push {host}/{ORGANISATION}/{REGISTRY}/IMAGE\n\n"
-        ));
+    console::say(&format!("listening on {scheme}://{address}\n"))?;
+    let Some(FirstStart { generated }) = first else { return Ok(()) };
+    let mut host = address;
+    if host.ip().is_unspecified() {
+        host.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    console::say(&text)
+    let password = match generated {
+        Some(password) => format!("    password  {}    (shown this once)\n", password.expose()),
+        None => String::new(),
+    };
+    let home = format!("{host}/{ORGANISATION}/{REGISTRY}");
+    console::say(&format!(
+        "\nThis is the first start. Sign in and push:\n\n    user      {ADMIN}\n{password}\n    \
+         docker login {host} --username {ADMIN}\n    \
+         docker tag IMAGE {home}/IMAGE\n    \
+         docker push {home}/IMAGE\n\n"
+    ))
 }

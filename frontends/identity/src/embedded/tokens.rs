@@ -35,7 +35,8 @@ pub struct NewToken {
 
 /// What a token is called. Eight bytes of the hash of 256 random bits tell nothing of them.
 pub(super) fn id_of(hash: &TokenHash) -> String {
-    hash.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let first = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
 }
 
 impl Embedded {

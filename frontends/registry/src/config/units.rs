@@ -60,7 +60,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// In the largest unit that divides it.
 fn written(value: u64, units: &[(&str, u64)]) -> String {
-    let fits = units.iter().find(|(_, factor)| value >= *factor && value % factor == 0);
+    let fits = units.iter().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
     match fits.or_else(|| units.iter().find(|(_, factor)| *factor == 1)) {
         Some((name, factor)) => format!("{}{name}", value / factor),
         None => value.to_string(),
