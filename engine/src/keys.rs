@@ -202,13 +202,6 @@ pub(crate) fn manifest(
     Build::repository(organisation, repository, b'm').number(number.0).0
 }
 
-/// Whether a key among a repository's rows is a manifest's.
-pub(crate) fn is_manifest(key: &[u8]) -> bool {
-    /// `o`, the organisation's id, `r`, the repository's id.
-    const BEFORE: usize = 18;
-    key.get(BEFORE) == Some(&b'm')
-}
-
 /// The referrers of a subject.
 pub(crate) fn referrers(
     organisation: OrganisationId,
@@ -271,7 +264,7 @@ pub(crate) fn tag_of(
     Build(tags_of(organisation, repository, number)).bytes(tag.as_bytes()).0
 }
 
-/// The indexes that name `child`, which was not there when they were pushed (sparse indexes).
+/// The manifests that name `child`, which was not there when they were pushed (sparse ones).
 pub(crate) fn wanted(
     organisation: OrganisationId,
     repository: RepositoryId,

@@ -137,7 +137,7 @@ pub(crate) struct RegistryRecord {
     pub(crate) created_at: Timestamp,
     /// Whether anybody may pull.
     pub(crate) public: bool,
-    /// Whether an index may name manifests that are not there.
+    /// Whether a manifest may name content that is not there.
     pub(crate) sparse_indexes: bool,
 }
 
@@ -257,7 +257,7 @@ pub(crate) enum Body {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChildRecord {
     pub(crate) digest: Digest,
-    /// Its link's number; absent where a sparse index named what was not there.
+    /// Its link's number; absent where a sparse manifest named what was not there.
     pub(crate) number: Option<Number>,
 }
 

@@ -17,7 +17,6 @@
 mod collect;
 mod content;
 mod cursor;
-mod fsck;
 mod links;
 mod orphans;
 mod report;
@@ -27,7 +26,6 @@ mod tests;
 mod walk;
 
 pub use collect::CollectOptions;
-pub use fsck::{Finding, FsckCounts, FsckOptions, FsckReport, Invariant};
 pub use report::{CollectReport, Progress, Tally};
 
 /// Who is told how far it is: called often, so it should return at once.

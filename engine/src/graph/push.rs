@@ -226,8 +226,7 @@ impl Repository {
                     continue;
                 }
             };
-            let sparse = scope.sparse_indexes && child.kind == ChildKind::Manifest;
-            if sparse && link.value.is_none() {
+            if scope.sparse_indexes && link.value.is_none() {
                 change.lean(link);
                 *record = Some(ChildRecord { digest: child.digest, number: None });
             } else {

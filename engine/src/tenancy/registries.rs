@@ -35,7 +35,8 @@ pub struct Registry {
 pub struct RegistrySettings {
     /// Whether anybody may list and pull.
     pub public: bool,
-    /// Whether an index may name manifests that are not there.
+    /// Whether a manifest may name content that is not there, as copies of one platform of an
+    /// index do (and as the specification's suite calls sparse images).
     pub sparse_indexes: bool,
 }
 

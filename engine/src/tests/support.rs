@@ -118,6 +118,17 @@ impl World {
         change.commit().await.unwrap();
     }
 
+    /// Lets manifests name what is not there.
+    pub(crate) async fn set_sparse(&self) {
+        let key = keys::registry(OrganisationId(1), RegistryId(2));
+        let seen: Seen<RegistryRecord> = self.engine.core.read(key).await.unwrap();
+        let record = seen.value.clone().unwrap();
+        let mut change = Change::new(&self.engine.core);
+        change.replace(&seen, &RegistryRecord { sparse_indexes: true, ..record });
+        change.touches(stripe_of_organisation(OrganisationId(1)));
+        change.commit().await.unwrap();
+    }
+
     pub(crate) async fn digest_of(&self, name: &str, tag: &str) -> Result<Digest, Error> {
         let repository = self.open(name, Action::Pull).await?;
         let reference: Reference = tag.parse().unwrap();

@@ -134,3 +134,21 @@ async fn one_handle_pushes_all_of_a_repository_that_it_makes() {
     let pushed = repository.push_manifest(&push).await.unwrap();
     assert_eq!(world.digest_of("new", "v1").await.unwrap(), pushed.digest);
 }
+
+#[tokio::test]
+async fn a_sparse_registry_takes_manifests_without_their_content_and_keeps_what_comes_later() {
+    let world = World::new().await;
+    let layer = world.push_blob("api", b"a layer").await;
+    let manifest = image(&sha256(b"{}"), 2, &layer, 7);
+    let refused = world.push_manifest("api", &manifest, &["v1"]).await;
+    assert!(matches!(refused, Err(Error::References { .. })), "{refused:?}");
+    world.set_sparse().await;
+    let digest = world.push_manifest("api", &manifest, &["v1"]).await.unwrap();
+    // What comes later is named from the start.
+    world.push_blob("api", b"{}").await;
+    let repository = world.open("api", Action::Delete).await.unwrap();
+    match repository.delete_blob(&sha256(b"{}")).await {
+        Err(Error::InUse { by, .. }) => assert_eq!(by, [digest]),
+        other => panic!("{other:?}"),
+    }
+}

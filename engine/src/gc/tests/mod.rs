@@ -1,6 +1,5 @@
 //! Collection, scrub and fsck over a small world.
 
-mod checking;
 mod collecting;
 mod racing;
 
