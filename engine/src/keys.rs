@@ -202,6 +202,13 @@ pub(crate) fn manifest(
     Build::repository(organisation, repository, b'm').number(number.0).0
 }
 
+/// Whether a key among a repository's rows is a manifest's.
+pub(crate) fn is_manifest(key: &[u8]) -> bool {
+    /// `o`, the organisation's id, `r`, the repository's id.
+    const BEFORE: usize = 18;
+    key.get(BEFORE) == Some(&b'm')
+}
+
 /// The referrers of a subject.
 pub(crate) fn referrers(
     organisation: OrganisationId,

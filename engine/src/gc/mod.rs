@@ -17,6 +17,7 @@
 mod collect;
 mod content;
 mod cursor;
+mod fsck;
 mod links;
 mod orphans;
 mod report;
@@ -26,6 +27,7 @@ mod tests;
 mod walk;
 
 pub use collect::CollectOptions;
+pub use fsck::{Finding, FsckCounts, FsckOptions, FsckReport, Invariant};
 pub use report::{CollectReport, Progress, Tally};
 
 /// Who is told how far it is: called often, so it should return at once.

@@ -18,8 +18,8 @@ use crate::id::{OrganisationId, RegistryId, RepositoryId, SessionId};
 use crate::keys;
 use crate::meta::{Key, MAX_SCAN_ROWS, Row, prefix_range};
 use crate::records::{
-    BlobRecord, Life, MemberRecord, NameRecord, OrganisationRecord, Record, RegistryRecord,
-    SessionRecord,
+    BlobRecord, Body, Life, ManifestRecord, MemberRecord, NameRecord, OrganisationRecord, Record,
+    RegistryRecord, SessionRecord,
 };
 use crate::tenancy::usage::Homes;
 
@@ -244,7 +244,7 @@ async fn purge_registry(
                 let rows = keys::repository_rows(organisation, repository);
                 let mut pages = Pages::new(prefix_range(&rows));
                 while let Some(rows) = pages.next(core).await? {
-                    remove(core, rows, purged).await?;
+                    remove_graph(core, organisation, &rows, purged).await?;
                 }
             }
         }
@@ -336,6 +336,35 @@ fn upload_object(
         None => keys::object::in_flight(organisation, session),
     };
     (object, &record.write)
+}
+
+/// Removes rows of a repository, and gives back what its manifests counted for. They are required
+/// as they were read: of two purges at once only one gives back.
+async fn remove_graph(
+    core: &Core,
+    organisation: OrganisationId,
+    rows: &[Row],
+    purged: &mut Purged,
+) -> Result<(), Error> {
+    let mut change = Change::new(core);
+    let mut bytes = 0;
+    for (key, value) in rows {
+        if keys::is_manifest(key) {
+            let seen = Seen::<ManifestRecord>::new(key.clone(), Some(value.clone()))?;
+            if let Some(record) = &seen.value
+                && matches!(record.body, Body::Inline(_))
+            {
+                bytes += i64::try_from(record.size).unwrap_or(i64::MAX);
+            }
+            change.remove(&seen);
+        } else {
+            change.delete(key.clone());
+        }
+    }
+    change.use_bytes(organisation, -bytes, None);
+    committed(change).await?;
+    purged.rows += rows.len() as u64;
+    Ok(())
 }
 
 /// Removes rows that nobody writes any more.

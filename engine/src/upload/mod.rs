@@ -22,6 +22,7 @@ mod session;
 mod writers;
 
 pub use append::Chunk;
+pub(crate) use finish::hash_object;
 pub(crate) use place::Placed;
 pub use session::Upload;
 pub(crate) use session::give_up;

@@ -1,1 +1,80 @@
-fn main() {}
+//! `strongroom`: the registry as one program.
+//!
+//! What happens where: [`cli`] is what can be asked; [`config`] the settings; [`data`] the folder;
+//! [`app`] what is opened over it; [`serve`] the server. [`failure`] has the exit codes.
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod bootstrap;
+mod cli;
+mod config;
+mod console;
+mod data;
+mod failure;
+mod password;
+mod router;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use strongroom_http::auth::Secret;
+use strongroom_http::log::{self, Format};
+
+use crate::cli::{Cli, ConfigVerb, Verb};
+use crate::config::{BOOTSTRAP_PASSWORD, Config, Flags, LogFormat};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            console::complain(&format!("strongroom: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let listen = match &cli.verb {
+        Verb::Serve { listen } => *listen,
+        Verb::Config(_) | Verb::Completions { .. } => None,
+    };
+    let flags = Flags { config: cli.global.config, data: cli.global.data, listen };
+    match cli.verb {
+        Verb::Serve { .. } => {
+            let config = load(&flags)?;
+            start_log(&config)?;
+            let password = std::env::var(BOOTSTRAP_PASSWORD).ok().filter(|text| !text.is_empty());
+            runtime()?.block_on(serve::serve(&config, password.map(Secret::new)))?;
+        }
+        Verb::Config(ConfigVerb::Check) => console::say(&load(&flags)?.to_toml())?,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "strongroom", &mut script);
+            console::say(&String::from_utf8_lossy(&script))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(flags: &Flags) -> Result<Config, Failure> {
+    // What is no text can be none of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(flags, environment)
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let format = match config.log.format {
+        LogFormat::Human => Format::Human,
+        LogFormat::Json => Format::Json,
+    };
+    log::init(format, &config.log.filter).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))
+}

@@ -1,5 +1,6 @@
 //! Collection, scrub and fsck over a small world.
 
+mod checking;
 mod collecting;
 mod racing;
 

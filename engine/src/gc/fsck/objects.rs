@@ -1,0 +1,105 @@
+//! Rows and objects: all that is promised is there, and what else is there is told.
+
+use super::{Check, Invariant};
+use crate::content::{ObjectKey, StoreError};
+use crate::core::Core;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::gc::Progress;
+use crate::gc::orphans::{PAGE_OBJECTS, Verdict, judge};
+use crate::id::OrganisationId;
+use crate::keys;
+use crate::records::{BlobRecord, BlobState, Record};
+use crate::upload::hash_object;
+
+/// How often an object that moves under the look is followed.
+const MOVES: usize = 8;
+
+impl Check<'_> {
+    /// Looks at the object of a blob's row.
+    pub(super) async fn object(
+        &mut self,
+        organisation: OrganisationId,
+        digest: Digest,
+        mut blob: BlobRecord,
+    ) -> Result<(), Error> {
+        for _ in 0..MOVES {
+            // What goes may be gone; what is rotten is known to be.
+            if matches!(blob.state, BlobState::Deleting { .. } | BlobState::Quarantined { .. }) {
+                return Ok(());
+            }
+            let object = blob.object(organisation, &digest);
+            let Some(problem) =
+                problem_of(self.core, &object, blob.size, &digest, self.deep).await?
+            else {
+                return Ok(());
+            };
+            let row = self.core.meta.get(&keys::blob(organisation, &digest)).await?;
+            let Some(now) = row.and_then(|row| BlobRecord::decode(&row).ok()) else {
+                return Ok(());
+            };
+            let same = now.generation == blob.generation && now.settled == blob.settled;
+            if same && !matches!(now.state, BlobState::Deleting { .. }) {
+                let what = format!("the object {object} of {digest} {problem}");
+                self.find(Invariant::I1, Some(organisation), what);
+                return Ok(());
+            }
+            blob = now;
+        }
+        Ok(())
+    }
+
+    /// Counts what is in the bucket, and what nobody names.
+    pub(super) async fn bucket(&mut self) -> Result<(), Error> {
+        let mut after: Option<ObjectKey> = None;
+        loop {
+            let entries = self.core.blobs.list("", after.as_ref(), PAGE_OBJECTS).await?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            let counts = &mut self.report.counts;
+            for (entry, verdict) in entries.iter().zip(judge(self.core, &entries).await?) {
+                counts.objects.add(entry.size);
+                match verdict {
+                    Verdict::Named => {}
+                    Verdict::Garbage => counts.garbage.add(entry.size),
+                    Verdict::Foreign => counts.foreign.add(entry.size),
+                }
+            }
+            let (done, bytes) = (counts.objects.count, counts.objects.bytes);
+            (self.watch)(&Progress { phase: "objects", done, bytes });
+        }
+    }
+}
+
+/// What is wrong with an object, if anything is. `read`: also hash its bytes.
+///
+/// Fails where the store can't answer now.
+pub(in crate::gc) async fn problem_of(
+    core: &Core,
+    object: &ObjectKey,
+    size: u64,
+    digest: &Digest,
+    read: bool,
+) -> Result<Option<String>, Error> {
+    match core.blobs.stat(object).await {
+        Ok(None) => return Ok(Some("is missing".to_owned())),
+        Ok(Some(found)) if found != size => {
+            return Ok(Some(format!("has {found} bytes, not {size}")));
+        }
+        Ok(Some(_)) => {}
+        Err(error @ StoreError::Failed { temporary: false, .. }) => {
+            return Ok(Some(format!("can't be looked at: {error}")));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if !read {
+        return Ok(None);
+    }
+    match hash_object(core, object, size, digest).await {
+        Ok(found) if found == *digest => Ok(None),
+        Ok(found) => Ok(Some(format!("has the bytes of {found}"))),
+        // Gone or shorter since the look before.
+        Err(Error::Corrupted(reason)) => Ok(Some(reason)),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,295 @@
+//! Accounts: created, listed, shut out, given up; and their passwords.
+
+use strongroom_engine::access::Caller;
+use strongroom_engine::extension::{Batch, Version};
+use strongroom_engine::{Error, Page};
+
+use super::records::{self, AccountRecord, State};
+use super::{AccountsError, Embedded, changed, demand_operator, demand_own};
+use crate::account::{Account, AccountId, Kind};
+
+/// The shortest password, in characters.
+const MIN_PASSWORD: usize = 8;
+/// How often a change that lost a race is tried anew.
+const ATTEMPTS: usize = 8;
+/// The accounts that one look reads at most.
+const PAGE: usize = 1_000;
+
+/// What everybody tries first (THREATS A14).
+const KNOWN: [&str; 16] = [
+    "password",
+    "passw0rd",
+    "password1",
+    "password123",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "changeme",
+    "changeit",
+    "adminadmin",
+    "admin123",
+    "administrator",
+    "harbor12345",
+    "strongroom",
+    "letmein1",
+    "qwertyui",
+];
+
+/// Fails where nobody should have such a password.
+fn demand_strength(id: &AccountId, password: &str) -> Result<(), AccountsError> {
+    let lower = password.to_lowercase();
+    let weak = |reason| Err(AccountsError::WeakPassword { reason });
+    if password.chars().count() < MIN_PASSWORD {
+        weak("it has fewer than 8 characters")
+    } else if KNOWN.contains(&lower.as_str()) {
+        weak("it is one of those that are tried first")
+    } else if lower == id.name.as_str() {
+        weak("it is the name of the account")
+    } else {
+        Ok(())
+    }
+}
+
+impl Embedded {
+    /// Creates somebody with a password; for operators.
+    pub async fn create_user(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        password: &str,
+        operator: bool,
+    ) -> Result<Account, AccountsError> {
+        demand_operator(by)?;
+        if id.kind != Kind::User {
+            return Err(AccountsError::NoPassword { id: id.to_string() });
+        }
+        demand_strength(id, password)?;
+        let password = Some(self.0.passwords.hash(password).await?);
+        let created_at = self.0.records.now().await?;
+        let record = AccountRecord { state: State::Active, operator, password, created_at };
+        let change = if operator { "user created, as operator" } else { "user created" };
+        self.create(by, id, record, change).await
+    }
+
+    /// Creates a machine's account, without any token yet; for operators.
+    pub async fn create_robot(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+    ) -> Result<Account, AccountsError> {
+        demand_operator(by)?;
+        if id.kind != Kind::Robot {
+            return Err(AccountsError::Invalid(format!("{id} is not the name of a robot")));
+        }
+        let created_at = self.0.records.now().await?;
+        let record =
+            AccountRecord { state: State::Active, operator: false, password: None, created_at };
+        self.create(by, id, record, "robot created").await
+    }
+
+    async fn create(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        record: AccountRecord,
+        change: &str,
+    ) -> Result<Account, AccountsError> {
+        let key = records::account(id);
+        let batch = Batch::new()
+            .absent(key.as_str())
+            .put(key.as_str(), records::encode(&record))
+            .event(changed(by, record.created_at, change, id.to_string()));
+        match self.0.records.commit(batch).await {
+            Ok(()) => Ok(shown(id, &record)),
+            Err(Error::Contended { .. }) => Err(AccountsError::Taken { id: id.to_string() }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The accounts of one kind, in the order of their names, without the deleted ones; for
+    /// operators. The next page comes after [`Page::next`]; a page may have fewer than `limit` and
+    /// not be the last.
+    pub async fn accounts(
+        &self,
+        by: &Caller,
+        kind: Kind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Account>, AccountsError> {
+        demand_operator(by)?;
+        self.list(kind, after, limit).await
+    }
+
+    /// Whether nobody was ever created here: the first start.
+    pub async fn is_new(&self) -> Result<bool, AccountsError> {
+        Ok(self.0.records.scan(records::ACCOUNTS, None, 1).await?.items.is_empty())
+    }
+
+    async fn list(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Account>, AccountsError> {
+        let prefix = match kind {
+            Kind::User => format!("{}user:", records::ACCOUNTS),
+            Kind::Robot => format!("{}robot:", records::ACCOUNTS),
+        };
+        let page = self.0.records.scan(prefix, after, limit).await?;
+        let mut items = Vec::new();
+        for entry in page.items {
+            let record: AccountRecord = records::decode(&entry.value)?;
+            let name = std::str::from_utf8(&entry.key).ok();
+            let id = name.and_then(|key| key.strip_prefix(records::ACCOUNTS)?.parse().ok());
+            let id = id.ok_or_else(|| AccountsError::Damaged {
+                reason: "the key of an account names none".to_owned(),
+            })?;
+            if record.state != State::Deleted {
+                items.push(shown(&id, &record));
+            }
+        }
+        Ok(Page { items, next: page.next })
+    }
+
+    /// Shuts an account out, or lets it in again; for operators. The last operator stays in.
+    pub async fn set_disabled(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        disabled: bool,
+    ) -> Result<Account, AccountsError> {
+        demand_operator(by)?;
+        let (state, change) = if disabled {
+            (State::Disabled, "account disabled")
+        } else {
+            (State::Active, "account enabled")
+        };
+        self.change(by, id, change, |record| AccountRecord { state, ..record }).await
+    }
+
+    /// Gives an account up; for operators. Its name stays reserved, its tokens are worth nothing
+    /// from here on. The last operator stays.
+    pub async fn delete_account(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
+        demand_operator(by)?;
+        let gone = |record| AccountRecord {
+            state: State::Deleted,
+            operator: false,
+            password: None,
+            ..record
+        };
+        self.change(by, id, "account deleted", gone).await?;
+        self.forget_tokens(by, id).await
+    }
+
+    /// Sets the password of somebody; for operators, and for who it is. Refresh tokens that were
+    /// given for the old one end.
+    pub async fn set_password(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        password: &str,
+    ) -> Result<Account, AccountsError> {
+        demand_own(by, id)?;
+        if id.kind != Kind::User {
+            return Err(AccountsError::NoPassword { id: id.to_string() });
+        }
+        demand_strength(id, password)?;
+        let password = self.0.passwords.hash(password).await?;
+        let set = |record| AccountRecord { password: Some(password.clone()), ..record };
+        let account = self.change(by, id, "password set", set).await?;
+        self.forget_refresh_tokens(by, id).await?;
+        Ok(account)
+    }
+
+    /// Makes somebody an operator of the installation, or takes that away; for operators.
+    pub async fn set_operator(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        operator: bool,
+    ) -> Result<Account, AccountsError> {
+        demand_operator(by)?;
+        if id.kind != Kind::User {
+            return Err(AccountsError::Invalid(format!("{id} is a robot; operators are people")));
+        }
+        let change = if operator { "made operator" } else { "operator no more" };
+        self.change(by, id, change, |record| AccountRecord { operator, ..record }).await
+    }
+
+    /// Changes the record of an account that is there, with its line; tries again where others
+    /// change it at once.
+    async fn change(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        change: &str,
+        with: impl Fn(AccountRecord) -> AccountRecord,
+    ) -> Result<Account, AccountsError> {
+        let key = records::account(id);
+        for _ in 0..ATTEMPTS {
+            let (record, version) = self.account(id).await?;
+            let new = with(record.clone());
+            if new == record {
+                return Ok(shown(id, &new));
+            }
+            let mut batch = Batch::new()
+                .unchanged(key.as_str(), version)
+                .put(key.as_str(), records::encode(&new))
+                .event(changed(by, self.0.records.now().await?, change, id.to_string()));
+            if is_operating(&record) && !is_operating(&new) {
+                // Leaning on another operator: two who remove each other at once can't both win.
+                let (other, version) = self.another_operator(id).await?;
+                batch = batch.unchanged(other, version);
+            }
+            match self.0.records.commit(batch).await {
+                Ok(()) => return Ok(shown(id, &new)),
+                Err(Error::Contended { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended { what: "an account" }.into())
+    }
+
+    /// An account that is there, also when it is disabled.
+    pub(super) async fn account(
+        &self,
+        id: &AccountId,
+    ) -> Result<(AccountRecord, Version), AccountsError> {
+        let unknown = || AccountsError::Unknown { id: id.to_string() };
+        let entry = self.0.records.get(records::account(id)).await?.ok_or_else(unknown)?;
+        let record: AccountRecord = records::decode(&entry.value)?;
+        if record.state == State::Deleted { Err(unknown()) } else { Ok((record, entry.version)) }
+    }
+
+    /// Somebody else who operates the installation.
+    async fn another_operator(&self, id: &AccountId) -> Result<(Vec<u8>, Version), AccountsError> {
+        let own = records::account(id);
+        let mut after = None;
+        loop {
+            let page = self.0.records.scan(records::ACCOUNTS, after.as_deref(), PAGE).await?;
+            for entry in page.items {
+                let record: AccountRecord = records::decode(&entry.value)?;
+                if is_operating(&record) && entry.key != own.as_bytes() {
+                    return Ok((entry.key, entry.version));
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Err(AccountsError::LastOperator { id: id.to_string() });
+            }
+        }
+    }
+}
+
+fn is_operating(record: &AccountRecord) -> bool {
+    record.operator && record.state == State::Active
+}
+
+fn shown(id: &AccountId, record: &AccountRecord) -> Account {
+    Account {
+        id: id.clone(),
+        disabled: record.state == State::Disabled,
+        operator: record.operator,
+        created_at: record.created_at,
+    }
+}

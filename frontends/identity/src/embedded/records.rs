@@ -1,0 +1,164 @@
+//! What the embedded provider keeps, and under which keys of its namespace:
+//!
+//! ```text
+//! account/<kind>:<name>            → AccountRecord, also of who was deleted: a name is used once
+//! token/<id>                       → TokenRecord
+//! token-of/<kind>:<name>/<id>      → (empty): the tokens of an account
+//! signing                          → SigningRecord: the keys that sign access tokens, sealed
+//! ```
+//!
+//! A record is one byte of version, and JSON.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use strongroom_engine::seam::Timestamp;
+
+use super::AccountsError;
+use crate::account::{AccountId, Reach};
+use crate::password::StoredPassword;
+use crate::secret::TokenHash;
+
+const VERSION: u8 = 1;
+
+/// What an account is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Active,
+    Disabled,
+    /// Its name stays taken, so that no role passes to its next owner (DESIGN D3).
+    Deleted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountRecord {
+    pub(super) state: State,
+    pub(super) operator: bool,
+    pub(super) password: Option<StoredPassword>,
+    pub(super) created_at: Timestamp,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Use {
+    /// Instead of a password.
+    Access,
+    /// To get access tokens at the token endpoint, and nothing else.
+    Refresh,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenRecord {
+    pub(super) hash: TokenHash,
+    #[serde(rename = "use")]
+    pub(super) used_for: Use,
+    pub(super) owner: AccountId,
+    pub(super) label: String,
+    pub(super) reach: Reach,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+    /// The token that a refresh token was given for: it dies with it.
+    pub(super) parent: Option<String>,
+}
+
+impl TokenRecord {
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+/// The keys that sign access tokens; the newest is the first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SigningRecord {
+    pub(super) keys: Vec<SigningKey>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SigningKey {
+    pub(super) id: String,
+    pub(super) sealed: Vec<u8>,
+    pub(super) created_at: Timestamp,
+}
+
+pub(super) const ACCOUNTS: &str = "account/";
+pub(super) const SIGNING: &str = "signing";
+
+pub(super) fn account(id: &AccountId) -> String {
+    format!("{ACCOUNTS}{id}")
+}
+
+pub(super) fn token(id: &str) -> String {
+    format!("token/{id}")
+}
+
+pub(super) fn tokens_of(owner: &AccountId) -> String {
+    format!("token-of/{owner}/")
+}
+
+pub(super) fn token_of(owner: &AccountId, id: &str) -> String {
+    format!("token-of/{owner}/{id}")
+}
+
+pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    serde_json::to_writer(&mut bytes, record).expect("our records are JSON, and memory grows");
+    bytes
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AccountsError> {
+    let damaged = |reason: String| AccountsError::Damaged { reason };
+    match bytes.split_first() {
+        Some((&VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))
+        }
+        _ => Err(damaged("it is of a version that this program does not know".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_of_records_never_changes_by_accident() {
+        let account = AccountRecord {
+            state: State::Active,
+            operator: true,
+            password: Some(StoredPassword::from_stored("$argon2id$x")),
+            created_at: Timestamp(7),
+        };
+        let written = b"\x01{\"state\":\"active\",\"operator\":true,\"password\":\"$argon2id$x\",\"created_at\":7}";
+        assert_eq!(encode(&account), written);
+        assert_eq!(decode::<AccountRecord>(written).unwrap(), account);
+
+        let token = TokenRecord {
+            hash: TokenHash::from_bytes([0; 32]),
+            used_for: Use::Refresh,
+            owner: "robot:ci".parse().unwrap(),
+            label: "l".to_owned(),
+            reach: Reach::Everything,
+            created_at: Timestamp(1),
+            expires_at: Some(Timestamp(2)),
+            parent: Some("ab".to_owned()),
+        };
+        let zeros = vec!["0"; 32].join(",");
+        let written = format!(
+            "\x01{{\"hash\":[{zeros}],\"use\":\"refresh\",\"owner\":\"robot:ci\",\"label\":\"l\",\
+             \"reach\":\"everything\",\"created_at\":1,\"expires_at\":2,\"parent\":\"ab\"}}"
+        );
+        assert_eq!(String::from_utf8(encode(&token)).unwrap(), written);
+        assert_eq!(decode::<TokenRecord>(written.as_bytes()).unwrap(), token);
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_refused() {
+        for bytes in [&b""[..], b"\x02{}", b"\x01{\"keys\":[],\"more\":1}"] {
+            assert!(matches!(decode::<SigningRecord>(bytes), Err(AccountsError::Damaged { .. })));
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Who is this? Passwords, machine tokens and access tokens, each checked against what is kept now.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::net::{IpAddr, Ipv4Addr};
+
+use async_trait::async_trait;
+use http::HeaderValue;
+use strongroom_engine::Error;
+use strongroom_engine::access::{Caller, Ceiling, Origin, Principal};
+use strongroom_engine::audit::{Event, EventKind, SYSTEM};
+use strongroom_engine::extension::Batch;
+use strongroom_http::auth::{Credentials, Secret};
+
+use super::exchange::ceiling_of;
+use super::records::{AccountRecord, State, TokenRecord, Use};
+use super::{AccountsError, Embedded, tokens};
+use crate::account::{AccountId, AccountName, Reach};
+use crate::challenge::{self, Refusal};
+use crate::password::{PasswordError, StoredPassword, Verdict};
+use crate::provider::{IdentityError, IdentityProvider};
+use crate::secret::MachineToken;
+
+/// The user name that goes with any token, for clients that must send one.
+const ANY_NAME: &str = "__token__";
+/// What stands for whoever did not sign in, in access tokens.
+pub(super) const ANONYMOUS: &str = "anonymous";
+/// Between an account and the machine token it signed in by, in access tokens.
+pub(super) const BY_TOKEN: char = '#';
+
+/// Somebody who proved who they are, and how.
+#[derive(Debug, Clone)]
+pub(super) struct SignedIn {
+    pub(super) account: AccountId,
+    pub(super) operator: bool,
+    /// The machine token it was.
+    pub(super) token: Option<(String, TokenRecord)>,
+}
+
+impl SignedIn {
+    /// The most that it may do.
+    pub(super) fn ceiling(&self) -> Ceiling {
+        match &self.token {
+            Some((_, TokenRecord { reach: Reach::Only(grants), .. })) => {
+                Ceiling::Grants(grants.as_slice().into())
+            }
+            _ => Ceiling::Unlimited,
+        }
+    }
+
+    pub(super) fn caller(&self, origin: Origin) -> Caller {
+        Caller {
+            principal: Principal::Known(self.account.principal()),
+            ceiling: self.ceiling(),
+            origin,
+            operator: self.operator && self.token.is_none(),
+        }
+    }
+}
+
+#[async_trait]
+impl IdentityProvider for Embedded {
+    async fn authenticate(
+        &self,
+        credentials: &Credentials,
+        origin: Origin,
+    ) -> Result<Caller, IdentityError> {
+        match credentials {
+            Credentials::None => Ok(Caller { origin, ..Caller::anonymous() }),
+            Credentials::Bearer(token) if !MachineToken::looks_like_one(token.expose()) => {
+                self.by_access_token(token, origin).await
+            }
+            Credentials::Basic { .. } | Credentials::Bearer(_) => {
+                Ok(self.sign_in(credentials, &origin).await?.caller(origin))
+            }
+        }
+    }
+
+    fn challenge(&self, base_url: Option<&str>, scope: Option<&str>) -> Vec<HeaderValue> {
+        let Some(base) = base_url.filter(|_| self.0.options.token_endpoint) else {
+            return vec![challenge::basic("strongroom")];
+        };
+        let realm = format!("{base}{}", crate::endpoint::PATH);
+        vec![challenge::bearer(&realm, &self.0.options.service, scope, Refusal::Absent)]
+    }
+}
+
+impl Embedded {
+    /// Who shows a password or a machine token.
+    pub(super) async fn sign_in(
+        &self,
+        credentials: &Credentials,
+        origin: &Origin,
+    ) -> Result<SignedIn, IdentityError> {
+        match credentials {
+            Credentials::None => Err(IdentityError::Wrong),
+            Credentials::Bearer(token) => {
+                self.by_machine_token(None, token, Use::Access, origin).await
+            }
+            Credentials::Basic { user, password } => {
+                if MachineToken::looks_like_one(password.expose()) {
+                    self.by_machine_token(Some(user), password, Use::Access, origin).await
+                } else {
+                    self.by_password(user, password, origin).await
+                }
+            }
+        }
+    }
+
+    async fn by_password(
+        &self,
+        user: &str,
+        password: &Secret,
+        origin: &Origin,
+    ) -> Result<SignedIn, IdentityError> {
+        let id = user.parse::<AccountName>().ok().map(AccountId::user);
+        let found = match &id {
+            Some(id) => self.active(id).await?,
+            None => None,
+        };
+        if let (Some(id), Some(record)) = (&id, &found)
+            && let Some(stored) = &record.password
+            && self.knows(user, password, stored)
+        {
+            return Ok(by(id, record));
+        }
+        let gate = self.gate(user);
+        let _one_at_a_time = gate.lock().await;
+        let stored = found.as_ref().and_then(|record| record.password.as_ref());
+        if let (Some(id), Some(record), Some(stored)) = (&id, &found, stored)
+            && self.knows(user, password, stored)
+        {
+            return Ok(by(id, record));
+        }
+        self.take_guess(user, origin)?;
+        let right = match stored {
+            Some(stored) => self.0.passwords.verify(password.expose(), stored).await,
+            None => {
+                self.0.passwords.verify_nobody(password.expose()).await.map(|()| Verdict::Wrong)
+            }
+        };
+        let right = match right {
+            Ok(verdict) => matches!(verdict, Verdict::Right { .. }),
+            Err(PasswordError::Length) => false,
+            Err(error) => return Err(IdentityError::Unavailable(error.to_string())),
+        };
+        let who = id.as_ref().map_or_else(|| ANONYMOUS.to_owned(), AccountId::to_string);
+        self.record(who, origin, "password", right).await?;
+        match (id, found, right) {
+            (Some(id), Some(record), true) => {
+                if let Some(stored) = &record.password {
+                    self.0.cache.remember(user, password.expose(), stored);
+                }
+                Ok(by(&id, &record))
+            }
+            _ => Err(IdentityError::Wrong),
+        }
+    }
+
+    /// Who shows a machine token. With Basic, the name beside it must be its owner's, or
+    /// `__token__`: else the request says two things.
+    pub(super) async fn by_machine_token(
+        &self,
+        user: Option<&str>,
+        token: &Secret,
+        used_for: Use,
+        origin: &Origin,
+    ) -> Result<SignedIn, IdentityError> {
+        let found = self.live_token(token, used_for).await?;
+        let named = |record: &TokenRecord| {
+            user.is_none_or(|user| user == ANY_NAME || user == record.owner.name.as_str())
+        };
+        let account = match &found {
+            Some((_, record)) if named(record) => self.active(&record.owner).await?,
+            _ => None,
+        };
+        let (Some((id, record)), Some(account)) = (found, account) else {
+            // 256 bits can't be guessed: what is limited is the filling of the trail.
+            self.take_guess(ANY_NAME, origin)?;
+            self.record(ANONYMOUS.to_owned(), origin, "token", false).await?;
+            return Err(IdentityError::Wrong);
+        };
+        if self.0.seen.get(&id).is_none() {
+            self.record(record.owner.to_string(), origin, &format!("token {id}"), true).await?;
+            self.0.seen.insert(id.clone(), ());
+        }
+        let signed_in = by(&record.owner, &account);
+        Ok(SignedIn { token: Some((id, record)), ..signed_in })
+    }
+
+    /// The record of a machine token that is good for this use now.
+    async fn live_token(
+        &self,
+        token: &Secret,
+        used_for: Use,
+    ) -> Result<Option<(String, TokenRecord)>, IdentityError> {
+        let Some(token) = MachineToken::parse(token.expose()) else { return Ok(None) };
+        let hash = token.hash();
+        let id = tokens::id_of(&hash);
+        let record = self.live(&id).await?;
+        let record = record.filter(|r| r.hash == hash && r.used_for == used_for);
+        Ok(record.map(|record| (id, record)))
+    }
+
+    /// The token of this id, where neither it nor what it was made from is over or revoked.
+    async fn live(&self, id: &str) -> Result<Option<TokenRecord>, IdentityError> {
+        let now = self.0.records.now().await.map_err(away)?;
+        let alive = |record: Option<TokenRecord>| record.filter(|record| !record.is_over(now));
+        let Some(record) = alive(self.token(id).await.map_err(away)?) else { return Ok(None) };
+        if let Some(parent) = &record.parent
+            && alive(self.token(parent).await.map_err(away)?).is_none()
+        {
+            return Ok(None);
+        }
+        Ok(Some(record))
+    }
+
+    /// Who shows an access token of ours, as far as its account and the machine token behind it
+    /// still stand.
+    async fn by_access_token(
+        &self,
+        token: &Secret,
+        origin: Origin,
+    ) -> Result<Caller, IdentityError> {
+        let granted = self.0.access.verify(token.expose()).map_err(|error| {
+            tracing::debug!(%error, "an access token is refused");
+            IdentityError::Wrong
+        })?;
+        let ceiling = ceiling_of(&granted.scopes);
+        if granted.subject == ANONYMOUS {
+            return Ok(Caller { origin, ceiling, ..Caller::anonymous() });
+        }
+        let (account, by) = match granted.subject.split_once(BY_TOKEN) {
+            Some((account, token)) => (account, Some(token)),
+            None => (granted.subject.as_str(), None),
+        };
+        let id: AccountId = account.parse().map_err(|_| IdentityError::Wrong)?;
+        if self.active(&id).await?.is_none() {
+            return Err(IdentityError::Wrong);
+        }
+        if let Some(token) = by
+            && self.live(token).await?.is_none()
+        {
+            return Err(IdentityError::Wrong);
+        }
+        Ok(Caller { origin, ceiling, ..Caller::known(id.principal()) })
+    }
+
+    /// The account, where it may sign in.
+    async fn active(&self, id: &AccountId) -> Result<Option<AccountRecord>, IdentityError> {
+        match self.account(id).await {
+            Ok((record, _)) => Ok(Some(record).filter(|record| record.state == State::Active)),
+            Err(AccountsError::Unknown { .. }) => Ok(None),
+            Err(error) => Err(away(error)),
+        }
+    }
+
+    fn knows(&self, user: &str, password: &Secret, stored: &StoredPassword) -> bool {
+        self.0.cache.knows(user, password.expose(), stored)
+    }
+
+    fn gate(&self, user: &str) -> &tokio::sync::Mutex<()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(user);
+        let at = usize::try_from(hash % self.0.gates.len() as u64).unwrap_or_default();
+        self.0.gates.get(at).expect("the rest of a division by the length is below it")
+    }
+
+    fn take_guess(&self, user: &str, origin: &Origin) -> Result<(), IdentityError> {
+        // Who comes without an address shares one.
+        let client = origin.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let taken = self.0.guesses.take(user, client);
+        taken.map_err(|wait| IdentityError::TooMany { retry_after: wait.retry_after })
+    }
+
+    /// Writes the line of a sign-in. A store without room refuses the line, not who needs to
+    /// sign in to make room.
+    async fn record(
+        &self,
+        principal: String,
+        origin: &Origin,
+        method: &str,
+        success: bool,
+    ) -> Result<(), IdentityError> {
+        let at = self.0.records.now().await.map_err(away)?;
+        let kind = EventKind::SignedIn { method: method.to_owned(), success };
+        let event = Event { organisation: SYSTEM, at, principal, origin: origin.clone(), kind };
+        match self.0.records.commit(Batch::new().event(event)).await {
+            Ok(()) => Ok(()),
+            Err(error @ Error::StorageFull(_)) => {
+                tracing::warn!(%error, "a sign-in has no line in the audit trail");
+                Ok(())
+            }
+            Err(error) => Err(away(error)),
+        }
+    }
+}
+
+fn by(id: &AccountId, record: &AccountRecord) -> SignedIn {
+    SignedIn { account: id.clone(), operator: record.operator, token: None }
+}
+
+fn away(error: impl std::fmt::Display) -> IdentityError {
+    IdentityError::Unavailable(error.to_string())
+}

@@ -1,0 +1,68 @@
+//! The keys that can be set, for the environment and for who mistyped one.
+
+/// How the text of an environment variable becomes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Number,
+    Flag,
+    /// With commas between.
+    List,
+}
+
+/// Each key with its kind. A test holds it to the settings themselves.
+pub(super) const KEYS: [(&str, Kind); 23] = [
+    ("data", Kind::Text),
+    ("listen", Kind::Text),
+    ("trusted_proxies", Kind::List),
+    ("log.format", Kind::Text),
+    ("log.filter", Kind::Text),
+    ("tls.certificate", Kind::Text),
+    ("tls.key", Kind::Text),
+    ("identity.token_endpoint", Kind::Flag),
+    ("identity.token_lifetime", Kind::Text),
+    ("identity.refresh_lifetime", Kind::Text),
+    ("identity.password_cache", Kind::Text),
+    ("storage.durability", Kind::Text),
+    ("storage.reserve", Kind::Text),
+    ("storage.metadata_cache", Kind::Text),
+    ("storage.manifest_cache", Kind::Text),
+    ("uploads.lease", Kind::Text),
+    ("uploads.idle", Kind::Text),
+    ("uploads.max_blob", Kind::Text),
+    ("limits.max_connections", Kind::Number),
+    ("limits.max_connections_per_address", Kind::Number),
+    ("limits.max_requests", Kind::Number),
+    ("limits.max_requests_per_address", Kind::Number),
+    ("limits.shutdown_grace", Kind::Text),
+];
+
+/// What begins our variables of the environment.
+pub(super) const PREFIX: &str = "STRONGROOM_";
+
+/// Variables that are ours and no settings.
+pub(super) const OTHERS: [&str; 2] = [CONFIG, BOOTSTRAP_PASSWORD];
+/// The file of the settings, as `--config` names it.
+pub(crate) const CONFIG: &str = "STRONGROOM_CONFIG";
+/// The first administrator's password.
+pub(crate) const BOOTSTRAP_PASSWORD: &str = "STRONGROOM_BOOTSTRAP_PASSWORD";
+
+/// The variable that sets a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Whether Kubernetes made the variable: it gives each pod some for each service, so a service
+/// called `strongroom` must not keep its own pods from starting.
+pub(super) fn is_kubernetes(variable: &str) -> bool {
+    let rest = variable.strip_prefix(PREFIX).unwrap_or_default();
+    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
+}
+
+/// The one of `right` that is the most like `wrong`, if any is.
+pub(super) fn nearest(wrong: &str, right: impl Iterator<Item = String>) -> Option<String> {
+    let near = right.map(|right| (strsim::damerau_levenshtein(wrong, &right), right));
+    let (distance, right) = near.min()?;
+    let close = distance <= (wrong.len() / 3).max(2);
+    close.then_some(right)
+}

@@ -1,0 +1,146 @@
+//! The layers, and what is said about mistakes.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::keys::{KEYS, variable};
+use super::*;
+
+fn none() -> impl Iterator<Item = (String, String)> {
+    std::iter::empty()
+}
+
+fn environment(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
+    let own = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    own.collect::<Vec<_>>().into_iter()
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn with(file: &tempfile::NamedTempFile) -> Flags {
+    Flags { config: Some(file.path().to_owned()), ..Flags::default() }
+}
+
+fn refusal(text: &str) -> String {
+    load(&with(&file(text)), none()).unwrap_err().message
+}
+
+#[test]
+fn nothing_set_is_the_defaults() {
+    assert_eq!(load(&Flags::default(), none()).unwrap(), Config::default());
+}
+
+#[test]
+fn each_layer_lies_over_the_one_before() {
+    let file = file(
+        "listen = \"127.0.0.1:1\"\ndata = \"/file\"\n[log]\nformat = \"json\"\nfilter = \"debug\"\n",
+    );
+    let environment =
+        || environment(&[("STRONGROOM_LISTEN", "127.0.0.1:2"), ("STRONGROOM_LOG_FILTER", "warn")]);
+    let mut flags = with(&file);
+    let config = load(&flags, environment()).unwrap();
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.log, Log { format: LogFormat::Json, filter: "warn".to_owned() });
+    assert_eq!(config.data, Path::new("/file"));
+    flags.listen = Some(([127, 0, 0, 1], 3).into());
+    flags.data = Some("/flag".into());
+    let config = load(&flags, environment()).unwrap();
+    assert_eq!((config.listen.port(), config.data.as_path()), (3, Path::new("/flag")));
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_right_one() {
+    for (text, wrong, nearest) in [
+        ("lisen = \"127.0.0.1:1\"", "lisen", "listen"),
+        ("[log]\nfromat = \"json\"", "log.fromat", "log.format"),
+        ("[storage]\nmanifest_cach = 1", "storage.manifest_cach", "storage.manifest_cache"),
+        ("[limit]\nmax_requests = 1", "limit", "limits"),
+    ] {
+        let refused = refusal(text);
+        let says = format!("there is no setting {wrong}; did you mean {nearest}?");
+        assert!(refused.contains(&says), "{refused}");
+    }
+    assert!(refusal("quite_another_thing = 1").contains("config check"));
+}
+
+#[test]
+fn an_unknown_variable_names_the_nearest_right_one() {
+    let refused = load(&Flags::default(), environment(&[("STRONGROOM_LISTN", "x")]));
+    let refused = refused.unwrap_err().message;
+    assert!(refused.contains("STRONGROOM_LISTN; did you mean STRONGROOM_LISTEN?"), "{refused}");
+}
+
+#[test]
+fn variables_that_kubernetes_makes_and_those_that_are_no_settings_are_let_be() {
+    let environment = environment(&[
+        ("STRONGROOM_SERVICE_HOST", "10.0.0.1"),
+        ("STRONGROOM_PORT", "tcp://10.0.0.1:5000"),
+        ("STRONGROOM_PORT_5000_TCP_ADDR", "10.0.0.1"),
+        ("STRONGROOM_BOOTSTRAP_PASSWORD", "x"),
+        ("OTHER", "x"),
+    ]);
+    assert_eq!(load(&Flags::default(), environment).unwrap(), Config::default());
+}
+
+#[test]
+fn a_wrong_value_is_told_with_what_it_should_be() {
+    assert!(refusal("listen = \"here\"").contains("listen"));
+    assert!(refusal("[uploads]\nlease = \"24\"").contains("length of time"));
+    assert!(refusal("[tls]\ncertificate = \"a\"").contains("tls.key"));
+    assert!(refusal("listen = ").contains("no TOML"));
+    let number = environment(&[("STRONGROOM_LIMITS_MAX_REQUESTS", "many")]);
+    let refused = load(&Flags::default(), number).unwrap_err().message;
+    assert!(refused.contains("STRONGROOM_LIMITS_MAX_REQUESTS must be a number"), "{refused}");
+}
+
+#[test]
+fn every_kind_of_value_comes_from_the_environment() {
+    let environment = environment(&[
+        ("STRONGROOM_TRUSTED_PROXIES", "10.0.0.0/8, ::1/128"),
+        ("STRONGROOM_IDENTITY_TOKEN_ENDPOINT", "false"),
+        ("STRONGROOM_LIMITS_MAX_REQUESTS", "7"),
+        ("STRONGROOM_STORAGE_RESERVE", "1GiB"),
+    ]);
+    let config = load(&Flags::default(), environment).unwrap();
+    assert_eq!(config.trusted_proxies.len(), 2);
+    assert!(!config.identity.token_endpoint);
+    assert_eq!(config.limits.max_requests, 7);
+    assert_eq!(config.storage.reserve, Size::mib(1024));
+}
+
+#[test]
+fn the_keys_are_those_of_the_settings_and_no_two_share_a_variable() {
+    let all = Config {
+        tls: Tls { certificate: Some("c".into()), key: Some("k".into()) },
+        ..Config::default()
+    };
+    let table: toml::Table = all.to_toml().parse().unwrap();
+    let mut found = Vec::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(section) => {
+                found.extend(section.keys().map(|key| format!("{name}.{key}")));
+            }
+            _ => found.push(name),
+        }
+    }
+    found.sort();
+    let mut keys: Vec<_> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
+    keys.sort();
+    assert_eq!(found, keys);
+    let mut variables: Vec<_> = keys.iter().map(|key| variable(key)).collect();
+    variables.sort();
+    variables.dedup();
+    assert_eq!(variables.len(), keys.len());
+}
+
+#[test]
+fn what_config_check_prints_is_a_file_that_sets_the_same() {
+    let config = Config { listen: ([10, 0, 0, 1], 80).into(), ..Config::default() };
+    let again = load(&with(&file(&config.to_toml())), none()).unwrap();
+    assert_eq!(again, config);
+}

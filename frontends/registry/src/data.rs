@@ -1,0 +1,207 @@
+//! The data folder: everything the program keeps.
+//!
+//! ```text
+//! format          the version of this layout
+//! meta.redb       the facts; whoever has it open owns the folder
+//! objects/        the bytes
+//! keys/master     256 bits that seal other keys; not in any backup of the rest
+//! ```
+//!
+//! **Promises.** The folder is its owner's alone (mode 0700, the key 0600). A folder of a later
+//! version is refused; nothing is made in a folder that has other things in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use strongroom_engine::seam::Entropy;
+use strongroom_identity::seal::MasterKey;
+
+use crate::failure::Failure;
+
+/// The version of the layout, and what the file says.
+const FORMAT: u32 = 1;
+const FORMAT_BEGINS: &str = "strongroom data, format ";
+
+/// The data folder, there and of this version.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFolder(PathBuf);
+
+impl DataFolder {
+    /// The folder that is there.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let folder = Self(path.to_owned());
+        match fs::read_to_string(folder.format()) {
+            Ok(text) => folder.check_format(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Failure::failed(format!(
+                    "there is no data at {}: name its folder with --data, or let `strongroom serve` \
+                     make one",
+                    path.display()
+                )));
+            }
+            Err(error) => return Err(failed("read", &folder.format(), &error)),
+        }
+        Ok(folder)
+    }
+
+    /// The folder, made where it is not there.
+    pub(crate) fn open_or_make(path: &Path) -> Result<Self, Failure> {
+        let folder = Self(path.to_owned());
+        if folder.format().exists() {
+            return Self::open(path);
+        }
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| failed("make", path, &error))?;
+        let listed = fs::read_dir(path).map_err(|error| failed("read", path, &error))?;
+        for entry in listed {
+            let entry = entry.map_err(|error| failed("read", path, &error))?;
+            // What file systems have at their roots, and what a first start leaves that was killed.
+            let ours = ["lost+found", "format.new"].map(std::ffi::OsString::from);
+            if !ours.contains(&entry.file_name()) {
+                return Err(Failure::failed(format!(
+                    "{} has other things in it ({}); name an empty folder with --data",
+                    path.display(),
+                    entry.file_name().to_string_lossy()
+                )));
+            }
+        }
+        // An existing folder may be a mount that is not ours to change; what counts is within.
+        if let Err(error) = fs::set_permissions(path, Permissions::from_mode(0o700)) {
+            tracing::warn!(%error, "the data folder can't be closed to others");
+        }
+        let new = path.join("format.new");
+        write_private(&new, format!("{FORMAT_BEGINS}{FORMAT}\n").as_bytes())
+            .and_then(|()| fs::rename(&new, folder.format()))
+            .and_then(|()| sync(path))
+            .map_err(|error| failed("write", &folder.format(), &error))?;
+        Ok(folder)
+    }
+
+    fn check_format(&self, text: &str) -> Result<(), Failure> {
+        let version =
+            text.trim_end().strip_prefix(FORMAT_BEGINS).and_then(|v| v.parse::<u32>().ok());
+        match version {
+            Some(FORMAT) => Ok(()),
+            Some(version) => Err(Failure::failed(format!(
+                "{} has format {version}, this program knows {FORMAT}: run the Strongroom that wrote \
+                 it, or a newer one",
+                self.0.display()
+            ))),
+            None => Err(Failure::failed(format!(
+                "{} is no format file of Strongroom",
+                self.format().display()
+            ))),
+        }
+    }
+
+    fn format(&self) -> PathBuf {
+        self.0.join("format")
+    }
+
+    /// The file of the facts.
+    pub(crate) fn meta(&self) -> PathBuf {
+        self.0.join("meta.redb")
+    }
+
+    /// The folder of the bytes.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.0.join("objects")
+    }
+
+    /// The master key; made where there is none. To be called by who owns the folder.
+    pub(crate) fn master_key(&self, entropy: &dyn Entropy) -> Result<MasterKey, Failure> {
+        let (folder, path) = (self.0.join("keys"), self.0.join("keys/master"));
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let bytes: Result<[u8; 32], _> = bytes.try_into();
+                return bytes.map(MasterKey::from_bytes).map_err(|_| {
+                    Failure::failed(format!(
+                        "{} is not a key of 32 bytes; bring back the one that was there",
+                        path.display()
+                    ))
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("read", &path, &error)),
+        }
+        let key = MasterKey::generate(entropy);
+        let new = folder.join("master.new");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .and_then(|()| write_private(&new, key.expose()))
+            .and_then(|()| fs::rename(&new, &path))
+            .and_then(|()| sync(&folder))
+            .and_then(|()| sync(&self.0))
+            .map_err(|error| failed("write", &path, &error))?;
+        Ok(key)
+    }
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("can't {what} {}: {error}", path.display()))
+}
+
+/// Writes a file that only its owner reads, durably.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_engine::seam::SystemEntropy;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_new_folder_and_its_key_are_its_owners_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a/b");
+        let folder = DataFolder::open_or_make(&path).unwrap();
+        let key = folder.master_key(&SystemEntropy).unwrap();
+        assert_eq!((mode(&path), mode(&path.join("keys"))), (0o700, 0o700));
+        assert_eq!(mode(&path.join("keys/master")), 0o600);
+        let again = DataFolder::open(&path).unwrap().master_key(&SystemEntropy).unwrap();
+        assert_eq!(again.expose(), key.expose());
+    }
+
+    #[test]
+    fn a_folder_of_a_later_version_or_of_something_else_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let absent = DataFolder::open(home.path()).unwrap_err().message;
+        assert!(absent.contains("strongroom serve"), "{absent}");
+        fs::write(home.path().join("format"), "strongroom data, format 2\n").unwrap();
+        let later = DataFolder::open_or_make(home.path()).unwrap_err().message;
+        assert!(later.contains("format 2") && later.contains("newer"), "{later}");
+        fs::write(home.path().join("format"), "x").unwrap();
+        assert!(DataFolder::open(home.path()).is_err());
+        fs::rename(home.path().join("format"), home.path().join("letters.txt")).unwrap();
+        let other = DataFolder::open_or_make(home.path()).unwrap_err().message;
+        assert!(other.contains("letters.txt"), "{other}");
+    }
+
+    #[test]
+    fn a_damaged_key_is_never_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open_or_make(home.path()).unwrap();
+        folder.master_key(&SystemEntropy).unwrap();
+        fs::write(home.path().join("keys/master"), "short").unwrap();
+        assert!(folder.master_key(&SystemEntropy).is_err());
+        assert_eq!(fs::read(home.path().join("keys/master")).unwrap(), b"short");
+    }
+}
