@@ -9,6 +9,7 @@
 
 pub mod engine;
 pub mod figure;
+pub mod http;
 pub mod world;
 
 pub use figure::{Figure, Report};

@@ -16,6 +16,8 @@ pub struct BenchArgs {
 /// Runs the benches; their figures are written to `target/bench/GROUP.jsonl` by the benches.
 pub fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(workspace::target()?.join("bench"))?;
+    // The group `http` starts it, from the folder that it is itself started from.
+    run::show(cargo().args(["build", "--release", "-p", "strongroom"]))?;
     let mut command = cargo();
     command.args(["run", "--release", "-p", "strongroom-benches", "--bin", "bench", "--"]);
     command.args(&args.group);

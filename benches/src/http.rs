@@ -1,0 +1,33 @@
+//! The group `http`: the program `strongroom serve` as its clients meet it, signed in, with the
+//! audit trail and the log on. It and what it is held against run in turn, each in a process of its
+//! own; bytes travel over sockets of this machine.
+
+mod bare;
+mod child;
+mod client;
+mod load;
+mod manifest;
+mod memory;
+mod pull;
+mod push;
+mod tags;
+
+use anyhow::Result;
+
+pub use bare::serve as serve_bare;
+
+use crate::Report;
+
+const MIB: usize = 1 << 20;
+/// The blob that is pulled and pushed.
+const LARGE: usize = 512 * MIB;
+
+/// Measures all of the group.
+pub fn run(report: &mut Report) -> Result<()> {
+    // First, so that no other figure's leavings are measured.
+    memory::run(report)?;
+    manifest::run(report)?;
+    pull::run(report)?;
+    push::run(report)?;
+    tags::run(report)
+}

@@ -1,0 +1,56 @@
+//! Pushing a large blob, durable, against hashing alone and writing alone.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use sha2::Digest as _;
+use strongroom_engine::digest::{Algorithm, Digest};
+
+use super::child::Strongroom;
+use super::{LARGE, load};
+use crate::figure::{Goal, Report, folder, median};
+use crate::world::random_bytes;
+
+const ROUNDS: usize = 7;
+
+pub(super) fn run(report: &mut Report) -> Result<()> {
+    let mut bytes = Vec::from(random_bytes(LARGE));
+    let server = Strongroom::start()?;
+    let work = tempfile::tempdir_in(folder()?)?;
+    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    std::fs::write(&source, &bytes)?;
+    let (mut hash, mut write, mut push) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        hash.push(rate(|| {
+            std::hint::black_box(sha2::Sha256::digest(&bytes));
+            Ok(())
+        })?);
+        write.push(rate(|| {
+            let mut dd = Command::new("dd");
+            dd.arg(format!("if={}", source.display())).arg(format!("of={}", target.display()));
+            let dd = dd.args(["bs=1M", "conv=fsync"]).stderr(Stdio::null()).status();
+            ensure!(dd.context("dd can't be started")?.success(), "dd failed");
+            Ok(())
+        })?);
+        std::fs::remove_file(&target)?;
+        // What is there already would not be kept a second time.
+        *bytes.first_mut().context("no bytes")? = u8::try_from(round)?;
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let mut client = server.client()?;
+        push.push(rate(|| load::upload(&mut client, &bytes, &digest))?);
+    }
+    report.figure(
+        "push 512 MiB, durable",
+        (median(push), "MB/s"),
+        ("the slower of sha256 and dd conv=fsync, MB/s", median(hash).min(median(write))),
+        Goal::RatioAtLeast(0.85),
+    )
+}
+
+/// How many MB/s of [`LARGE`] bytes `work` does.
+fn rate(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let begin = Instant::now();
+    work()?;
+    Ok(LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64())
+}
