@@ -25,7 +25,8 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Body::empty() }
+        // As many as an answer has, with those that are added on its way out: growing costs more.
+        Self { status, headers: HeaderMap::with_capacity(12), body: Body::empty() }
     }
 
     /// Adds a header. `value` is visible ASCII by its type: names, digests, numbers, what
