@@ -27,7 +27,7 @@ pub(super) const REPOSITORY: &str = "default/main/bench";
 pub(super) struct Strongroom {
     child: Child,
     pub(super) address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Strongroom {
@@ -45,8 +45,8 @@ impl Strongroom {
         let child = command.spawn().with_context(|| {
             format!("{} can't be started; `cargo xtask bench http` builds it", binary.display())
         })?;
-        let mut server = Self { child, address, _folder: folder };
-        wait_for(&mut server.child, address, &server._folder.path().join("log"))?;
+        let mut server = Self { child, address, folder };
+        wait_for(&mut server.child, address, &server.folder.path().join("log"))?;
         let reply = server.client()?.get("/v2/")?;
         ensure!(reply.status == 200, "signing in was answered {}", reply.status);
         Ok(server)
@@ -72,7 +72,11 @@ impl Strongroom {
         let reply = self.client()?.get(&path)?;
         ensure!(reply.status == 200, "asking for a token was answered {}", reply.status);
         let token: serde_json::Value = serde_json::from_slice(&reply.body)?;
-        Ok(token["token"].as_str().context("no token in the answer")?.to_owned())
+        Ok(token
+            .get("token")
+            .and_then(|token| token.as_str())
+            .context("no token in the answer")?
+            .to_owned())
     }
 
     /// Its memory now, in MiB.

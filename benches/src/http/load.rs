@@ -42,8 +42,11 @@ pub(super) fn push_manifest(
 ) -> Result<()> {
     let manifest = world::manifest(number, &[])?;
     let (first, rest) = tags.split_first().context("a manifest is pushed by a tag")?;
-    let more: String = rest.iter().map(|tag| format!("&tag={tag}")).collect();
-    let path = format!("/v2/{repository}/manifests/{first}?tag={first}{more}");
+    let mut path = format!("/v2/{repository}/manifests/{first}?tag={first}");
+    for tag in rest {
+        path.push_str("&tag=");
+        path.push_str(tag);
+    }
     let kind = manifest.content_type.unwrap_or_default();
     let fields = format!("Content-Type: {kind}\r\n");
     client.send("PUT", &path, &fields, &manifest.bytes)?.expect(201)?;

@@ -36,7 +36,7 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
         let (mut ours, mut theirs) = (Measured::default(), Measured::default());
         for _ in 0..ROUNDS {
             theirs.add(&nginx, nginx.address, "/blob", None, clients)?;
-            ours.add(&server, server.address, &path, Some(basic()), clients)?;
+            ours.add(&server, server.address, &path, Some(&basic()), clients)?;
         }
         let who = if clients == 1 { "one client" } else { "eight at once" };
         report.figure(
@@ -62,7 +62,7 @@ impl Measured {
         server: &impl Used,
         address: SocketAddr,
         path: &str,
-        authorization: Option<String>,
+        authorization: Option<&str>,
         clients: usize,
     ) -> Result<()> {
         let before = server.cpu_seconds()?;
@@ -70,7 +70,7 @@ impl Measured {
         let pulled: Result<u64> = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..clients)
                 .map(|_| {
-                    let authorization = authorization.clone();
+                    let authorization = authorization.map(str::to_owned);
                     scope.spawn(move || {
                         let mut client = Client::connect(address, authorization)?;
                         (0..PULLS / clients).map(|_| client.download(path)).sum::<Result<u64>>()
