@@ -8,6 +8,7 @@ use futures::StreamExt;
 use strongroom_engine::access::{Action, PrincipalId, Role};
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::disk::sim::SimDisk;
+use strongroom_engine::gc::CollectOptions;
 use strongroom_engine::id::SessionId;
 use strongroom_engine::seam::Timestamp;
 use strongroom_engine::tenancy::RegistrySettings;
@@ -425,6 +426,14 @@ impl Client {
         );
         let repository = self.world.repository(path, Action::Delete).await.unwrap();
         repository.delete_blob(digest).await.unwrap();
+        self.acknowledged(deed);
+    }
+
+    /// Collects; of these items nothing may be left afterwards.
+    pub(crate) async fn collect(&self, garbage: Vec<Item>) {
+        let sets = garbage.into_iter().map(|item| (item, Value::Absent)).collect();
+        let deed = self.ask("collect".to_owned(), sets, Vec::new(), false);
+        self.world.engine.collect(&CollectOptions::everything(), &|_| {}).await.unwrap();
         self.acknowledged(deed);
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strongroom_engine::access::Action;
 use strongroom_engine::digest::Digest;
 use strongroom_engine::disk::sim::SimDisk;
-use strongroom_engine::gc::CollectOptions;
+use strongroom_engine::gc::{CollectOptions, FsckOptions};
 use strongroom_engine::tenancy::RegistrySettings;
 use strongroom_engine::{Chunk, ManifestPush};
 
@@ -40,6 +40,7 @@ pub(crate) async fn examine(
     }
     whole_or_absent(recording, at, &seen)?;
     trail(&world, history, at, &seen).await?;
+    fsck(&world).await?;
     if again {
         collect_all(&world, recording, at, &seen).await?;
         return crash_again(recording, at, &world, &seen, seed).await;
@@ -60,6 +61,7 @@ pub(crate) async fn examine(
     seen = look(&world, history).await?;
     collect_all(&world, recording, at, &seen).await?;
     push_again(&world, &seen).await?;
+    fsck(&world).await?;
     Ok(0)
 }
 
@@ -199,6 +201,7 @@ async fn crash_again(
             }
         }
         trail(&world, &recording.history, at, seen).await.map_err(what)?;
+        fsck(&world).await.map_err(what)?;
         collect_all(&world, recording, at, &found).await.map_err(what)?;
         push_again(&world, &found).await.map_err(what)?;
     }
@@ -211,26 +214,36 @@ async fn collect_all(world: &World, recording: &Recording, at: usize, seen: &See
         world.clock.advance(LEASE + DELETE_DELAY);
         collect(world).await?;
     }
+    fsck(world).await?;
     let found = look(world, &recording.history).await?;
     let mut objects = BTreeMap::new();
-    let mut inline = 0;
     let mut linked = BTreeSet::new();
+    // By organisation: each content once, and each manifest that has no object of its own.
+    let mut stored: BTreeMap<&str, BTreeMap<(Digest, &str), u64>> = BTreeMap::new();
     for (item, value) in &found {
-        let Item::Manifest(path, digest) = item else { continue };
-        if *value != Value::Present {
+        let organisation = match item {
+            Item::Manifest(path, _) => path.split('/').next().unwrap_or_default(),
+            Item::Organisation(name) => name,
+            _ => continue,
+        };
+        if *value == Value::Absent {
             continue;
         }
+        let stored = stored.entry(organisation).or_default();
+        let Item::Manifest(path, digest) = item else { continue };
         let content = &recording.history.contents[digest];
+        let size = content.bytes.len() as u64;
         if content.bytes.len() > INLINE_BYTES {
-            objects.insert(*digest, content.bytes.len() as u64);
+            objects.insert(*digest, size);
+            stored.insert((*digest, ""), size);
         } else {
-            inline += content.bytes.len() as u64;
+            stored.insert((*digest, path), size);
         }
-        for (child, is_manifest) in &content.children {
-            if !is_manifest {
-                objects.insert(*child, recording.history.contents[child].bytes.len() as u64);
-                linked.insert(Item::Blob(path.clone(), *child));
-            }
+        for (child, _) in content.children.iter().filter(|(_, is_manifest)| !is_manifest) {
+            let size = recording.history.contents[child].bytes.len() as u64;
+            objects.insert(*child, size);
+            stored.insert((*child, ""), size);
+            linked.insert(Item::Blob(path.clone(), *child));
         }
     }
     for (item, before) in seen {
@@ -246,13 +259,12 @@ async fn collect_all(world: &World, recording: &Recording, at: usize, seen: &See
         }
     }
     only_these(world, &objects).await?;
-    let organisation = Item::Organisation(ORGANISATION.to_owned());
-    if found.get(&organisation).is_some_and(|found| *found != Value::Absent) {
-        let of = ORGANISATION.parse().expect("a name");
+    for (organisation, stored) in stored {
+        let of = organisation.parse().expect("a name");
         let used = world.engine.usage(&world.caller, &of).await.map_err(told("usage"))?.used_bytes;
-        let stored = objects.values().sum::<u64>() + inline;
+        let stored: u64 = stored.values().sum();
         if used != stored {
-            return Err(format!("{used} bytes are counted, {stored} are stored"));
+            return Err(format!("{organisation}: {used} bytes are counted, {stored} are stored"));
         }
     }
     Ok(())
@@ -279,6 +291,16 @@ async fn only_these(world: &World, wanted: &BTreeMap<Digest, u64>) -> Told<()> {
     }
     match missing.first_key_value() {
         Some((digest, _)) => Err(format!("{digest} has no object")),
+        None => Ok(()),
+    }
+}
+
+/// Requires that every invariant holds, both ways between rows and objects, all bytes read.
+async fn fsck(world: &World) -> Told<()> {
+    let checked = world.engine.fsck(&FsckOptions::default().deep(), &|_| {}).await;
+    let report = checked.map_err(told("checking"))?;
+    match report.findings.first() {
+        Some(finding) => Err(format!("fsck finds {} wrong: {finding}", report.wrong)),
         None => Ok(()),
     }
 }

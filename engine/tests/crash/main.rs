@@ -4,8 +4,8 @@
 //! alike. Then, for every prefix of that log and for many choices of what was not yet synced, the
 //! store is opened on what such a crash leaves and examined (`examine`): what was acknowledged is
 //! there with the right bytes, what was under way is whole or absent, uploads go on from where they
-//! were said to be, lists, counters and trail are exact, collection removes
-//! the rest, and the store goes on.
+//! were said to be, lists, counters and trail are exact, `fsck` finds nothing,
+//! collection removes the rest, and the store goes on.
 //!
 //! - `STRONGROOM_LONG=1` makes ten times as many images;
 //! - `STRONGROOM_CRASH="WORKFLOW/PREFIX/VARIANT"`, as a failure prints it, makes that one alone.

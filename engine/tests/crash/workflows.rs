@@ -7,9 +7,9 @@ use futures::join;
 use strongroom_engine::access::Role;
 use strongroom_engine::digest::{Algorithm, Digest};
 
-use crate::client::{API, Client, ORGANISATION, Recording, WEB, content, sha256};
+use crate::client::{API, Client, ORGANISATION, Recording, WEB, content, sha256, tag};
 use crate::promise::Item;
-use crate::world::{CHECKPOINT_BYTES, DAWN, LEASE, World};
+use crate::world::{CHECKPOINT_BYTES, DAWN, DELETE_DELAY, LEASE, World};
 
 type Work = for<'a> fn(&'a Client) -> BoxFuture<'a, ()>;
 
@@ -40,6 +40,8 @@ const WORKFLOWS: &[Workflow] = workflows! {
     "deletes": image, deletes;
     "tenants come and go": image, tenancy;
     "pushes side by side": image, side_by_side;
+    "collection": image, collection;
+    "collection of a tenant": image, tenant_collection;
     "compaction of the database": image, compaction;
 };
 
@@ -235,6 +237,45 @@ async fn side_by_side(client: &Client) {
         client.push_image(API, &layers, None, 3, &["raced"]).await;
     };
     join!(upload, same, other);
+}
+
+async fn collection(client: &Client) {
+    let own = layers(client, API, 60).await;
+    let large = client.push_image(API, &own, None, 2000, &["big"]).await;
+    client.delete_manifest(API, &large, &["big"]).await;
+    client.mount(&own[0], API, WEB).await;
+    let started = content(70, 4000);
+    let expired = client.start(API, &started).await;
+    client.append(API, expired, &started, 0, 3500).await;
+    client.advance(LEASE + Duration::from_secs(1));
+    client.expired(API, expired);
+    let blob = |path: &str, digest| Item::Blob(path.to_owned(), digest);
+    client.collect(vec![blob(API, own[0]), blob(API, own[1]), blob(WEB, own[0])]).await;
+    // What is on its way out is pushed again, and named.
+    client.push_blob(API, content(60, 300)).await;
+    client.push_image(API, &own[..1], None, 0, &["kept"]).await;
+    client.advance(DELETE_DELAY);
+    client.collect(Vec::new()).await;
+    client.push_blob(API, content(61, 5000)).await;
+}
+
+async fn tenant_collection(client: &Client) {
+    client.create_organisation("other").await;
+    client.create_registry("other", "main").await;
+    let path = "other/main/x";
+    let own = layers(client, path, 80).await;
+    let image = client.push_image(path, &own, None, 0, &["v1"]).await;
+    let (other, main) = ("other".to_owned(), "main".to_owned());
+    let items = vec![
+        Item::Blob(path.to_owned(), own[0]),
+        Item::Blob(path.to_owned(), own[1]),
+        Item::Manifest(path.to_owned(), image),
+        tag(path, "v1"),
+        Item::Registry(other.clone(), main),
+        Item::Member(other, "user:tester".to_owned()),
+    ];
+    client.delete_organisation("other", items).await;
+    client.collect(Vec::new()).await;
 }
 
 async fn compaction(client: &Client) {
