@@ -120,6 +120,7 @@ fn settings(config: &Config) -> Settings {
     let mut settings = Settings::default();
     settings.lease = config.uploads.lease.duration();
     settings.upload_idle = config.uploads.idle.duration();
+    settings.delete_delay = config.collection.delete_delay.duration();
     settings.max_blob_bytes = config.uploads.max_blob.bytes();
     settings.reserve_bytes = config.storage.reserve.bytes();
     settings.cache_bytes = config.storage.manifest_cache.bytes();

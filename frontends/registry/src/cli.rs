@@ -6,12 +6,17 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::ops::Command;
+
 const AFTER: &str = "\
 Settings are taken from defaults, then the file of --config, then STRONGROOM_* of the environment
 (STRONGROOM_LISTEN, STRONGROOM_LOG_FORMAT, …), then flags; `strongroom config check` shows them.
 
-Exit codes: 0 done; 2 the command line or the settings are no good; 3 refused or failed; 4 the data or the
-server does not answer now.";
+While a server runs on the data, verbs reach it through a socket in the folder; else they open the data
+themselves.
+
+Exit codes: 0 done; 1 done, and something is wrong with what was looked at; 2 the command line or the
+settings are no good; 3 refused or failed; 4 the data or the server does not answer now.";
 
 /// One secure room for software artifacts: a registry for many organisations.
 ///
@@ -35,6 +40,9 @@ pub(crate) struct Global {
     /// The folder of the data [default: ./strongroom-data]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +57,8 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<SocketAddr>,
     },
+    #[command(flatten)]
+    Ask(Command),
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigVerb),

@@ -5,6 +5,7 @@
 //! meta.redb       the facts; whoever has it open owns the folder
 //! objects/        the bytes
 //! keys/master     256 bits that seal other keys; not in any backup of the rest
+//! control.sock    where a running server takes the command line's verbs
 //! ```
 //!
 //! **Promises.** The folder is its owner's alone (mode 0700, the key 0600). A folder of a later
@@ -108,6 +109,11 @@ impl DataFolder {
     /// The folder of the bytes.
     pub(crate) fn objects(&self) -> PathBuf {
         self.0.join("objects")
+    }
+
+    /// Where a running server listens for verbs.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.0.join("control.sock")
     }
 
     /// The master key; made where there is none. To be called by who owns the folder.

@@ -1,7 +1,8 @@
 //! `strongroom`: the registry as one program.
 //!
 //! What happens where: [`cli`] is what can be asked; [`config`] the settings; [`data`] the folder;
-//! [`app`] what is opened over it; [`serve`] the server. [`failure`] has the exit codes.
+//! [`app`] what is opened over it; [`serve`] the server; [`ops`] the verbs, which [`control`] carries to
+//! a server that runs. [`failure`] has the exit codes.
 
 #![forbid(unsafe_code)]
 
@@ -10,11 +11,14 @@ mod bootstrap;
 mod cli;
 mod config;
 mod console;
+mod control;
 mod data;
 mod failure;
+mod ops;
 mod password;
 mod router;
 mod serve;
+mod verbs;
 
 use std::process::ExitCode;
 
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let listen = match &cli.verb {
         Verb::Serve { listen } => *listen,
-        Verb::Config(_) | Verb::Completions { .. } => None,
+        Verb::Ask(_) | Verb::Config(_) | Verb::Completions { .. } => None,
     };
     let flags = Flags { config: cli.global.config, data: cli.global.data, listen };
     match cli.verb {
@@ -48,6 +52,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             start_log(&config)?;
             let password = std::env::var(BOOTSTRAP_PASSWORD).ok().filter(|text| !text.is_empty());
             runtime()?.block_on(serve::serve(&config, password.map(Secret::new)))?;
+        }
+        Verb::Ask(command) => {
+            let config = load(&flags)?;
+            // What a verb has to say is its outcome; the log is for what goes wrong beside it.
+            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            return runtime()?.block_on(verbs::run(&config, command, cli.global.json));
         }
         Verb::Config(ConfigVerb::Check) => console::say(&load(&flags)?.to_toml())?,
         Verb::Completions { shell } => {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use strongroom_engine::gc::CollectOptions;
 use strongroom_http::auth::Secret;
 use strongroom_http::forwarded::TrustedProxies;
 use strongroom_http::health::Health;
@@ -15,11 +16,13 @@ use strongroom_oci::Oci;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::bootstrap::{self, FirstStart, bootstrap};
 use crate::config::{self, Config};
 use crate::console;
+use crate::control::Control;
 use crate::data::DataFolder;
 use crate::failure::Failure;
 use crate::router::Router;
@@ -38,13 +41,14 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
     let metrics = Metrics::install();
     let metrics = metrics.map_err(|error| Failure::failed(format!("no metrics: {error}")))?;
     let folder = DataFolder::open_or_make(&config.data)?;
-    let app = App::open(config, folder).await?;
+    let app = App::open(config, folder.clone()).await?;
     // Only now: nobody is kept waiting by a server that can't open its data.
     let listener = TcpListener::bind(config.listen).await;
     let (listener, address) = listener
         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
         .map_err(|error| Failure::away(format!("can't listen on {}: {error}", config.listen)))?;
     let first = bootstrap(&app, password).await?;
+    let control = Control::listen(folder.control())?;
     announce(address, tls.is_some(), first.as_ref())?;
 
     let mut beside = JoinSet::new();
@@ -58,6 +62,18 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
     beside.spawn(every(SEALS, app.clone(), |app| async move {
         app.engine.seal().await.map(drop).map_err(Failure::from)
     }));
+
+    let collect = config.collection.interval.duration();
+    if !collect.is_zero() {
+        beside.spawn(every(collect, app.clone(), |app| async move {
+            let report = app.engine.collect(&CollectOptions::everything(), &|_| {}).await?;
+            tracing::info!(?report, "collected what nobody uses");
+            Ok(())
+        }));
+    }
+
+    let end_control = CancellationToken::new();
+    let control = tokio::spawn(control.serve(app.clone(), end_control.clone()));
 
     let ready = app.identity.clone();
     let router = Router {
@@ -86,6 +102,10 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
         Shutdown::Cut(connections) => tracing::warn!(connections, "the grace is over; cut"),
     }
     beside.shutdown().await;
+    end_control.cancel();
+    if let Err(error) = control.await {
+        tracing::error!(%error, "the control socket failed");
+    }
     app.close().await
 }
 

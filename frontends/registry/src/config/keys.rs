@@ -11,7 +11,7 @@ pub(super) enum Kind {
 }
 
 /// Each key with its kind. A test holds it to the settings themselves.
-pub(super) const KEYS: [(&str, Kind); 23] = [
+pub(super) const KEYS: [(&str, Kind); 25] = [
     ("data", Kind::Text),
     ("listen", Kind::Text),
     ("trusted_proxies", Kind::List),
@@ -30,6 +30,8 @@ pub(super) const KEYS: [(&str, Kind); 23] = [
     ("uploads.lease", Kind::Text),
     ("uploads.idle", Kind::Text),
     ("uploads.max_blob", Kind::Text),
+    ("collection.interval", Kind::Text),
+    ("collection.delete_delay", Kind::Text),
     ("limits.max_connections", Kind::Number),
     ("limits.max_connections_per_address", Kind::Number),
     ("limits.max_requests", Kind::Number),

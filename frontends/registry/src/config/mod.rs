@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     pub(crate) storage: Storage,
     pub(crate) uploads: Uploads,
+    pub(crate) collection: Collection,
     pub(crate) limits: Limits,
 }
 
@@ -51,6 +52,7 @@ impl Default for Config {
             identity: Identity::default(),
             storage: Storage::default(),
             uploads: Uploads::default(),
+            collection: Collection::default(),
             limits: Limits::default(),
         }
     }
@@ -156,6 +158,21 @@ pub(crate) struct Uploads {
 impl Default for Uploads {
     fn default() -> Self {
         Self { lease: Span::hours(24), idle: Span::hours(24), max_blob: Size::mib(5 << 20) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Collection {
+    /// How long between two collections of a running server; `0s` leaves them to `strongroom gc`.
+    pub(crate) interval: Span,
+    /// How long an object stays after its content was given up: longer than a slow pull.
+    pub(crate) delete_delay: Span,
+}
+
+impl Default for Collection {
+    fn default() -> Self {
+        Self { interval: Span::hours(1), delete_delay: Span::hours(1) }
     }
 }
 

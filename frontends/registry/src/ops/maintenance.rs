@@ -1,0 +1,127 @@
+//! Keeping house: the verbs that take long.
+
+use serde_json::{Value, json};
+use strongroom_engine::gc::{CollectOptions, CollectReport, FsckOptions, Progress, Tally};
+
+use super::table::size;
+use super::{Outcome, Teller};
+use crate::app::App;
+use crate::failure::Failure;
+
+pub(super) async fn gc(app: &App, dry_run: bool, teller: &Teller) -> Result<Outcome, Failure> {
+    let mut options = CollectOptions::everything();
+    options.dry_run = dry_run;
+    let watch = |progress: &Progress| {
+        teller.progress(progress.phase, progress.done, progress.bytes);
+    };
+    let report = app.engine.collect(&options, &watch).await?;
+    let head = if dry_run { "would be done now" } else { "done" };
+    let mut text = format!("{head}; {} rows looked at\n", report.looked_at);
+    let mut json = serde_json::Map::new();
+    json.insert("dry_run".to_owned(), dry_run.into());
+    json.insert("looked_at".to_owned(), report.looked_at.into());
+    for (key, what, tally) in tallies(&report) {
+        if tally.count > 0 {
+            text.push_str(&line(what, tally));
+        }
+        json.insert(key.to_owned(), tally_json(tally));
+    }
+    for (key, what, count) in counts(&report) {
+        if count > 0 {
+            text.push_str(&plain_line(what, count));
+        }
+        json.insert(key.to_owned(), count.into());
+    }
+    Ok(Outcome::new(text, json.into()))
+}
+
+fn line(what: &str, tally: Tally) -> String {
+    format!("    {what}: {} ({})\n", tally.count, size(tally.bytes))
+}
+
+fn plain_line(what: &str, count: u64) -> String {
+    format!("    {what}: {count}\n")
+}
+
+fn tally_json(tally: Tally) -> Value {
+    json!({ "count": tally.count, "bytes": tally.bytes })
+}
+
+fn tallies(report: &CollectReport) -> [(&'static str, &'static str, Tally); 8] {
+    [
+        ("links", "links removed", report.links),
+        ("given_up", "contents given up", report.given_up),
+        ("deleted", "contents deleted", report.deleted),
+        ("settled", "objects moved under their digest", report.settled),
+        ("uploads", "uploads expired", report.uploads),
+        ("orphans", "objects that nothing named", report.orphans),
+        ("foreign", "objects that are not ours, left alone", report.foreign),
+        ("tenant_objects", "objects of deleted tenants", report.tenant_objects),
+    ]
+}
+
+fn counts(report: &CollectReport) -> [(&'static str, &'static str, u64); 3] {
+    [
+        ("tenant_rows", "rows of deleted tenants", report.tenant_rows),
+        ("unreadable", "rows that can't be read (fsck names them)", report.unreadable),
+        ("failed", "steps that failed; the next collection tries again", report.failed),
+    ]
+}
+
+pub(super) async fn fsck(app: &App, deep: bool, teller: &Teller) -> Result<Outcome, Failure> {
+    let mut options = FsckOptions::default();
+    options.deep = deep;
+    let watch = |progress: &Progress| {
+        teller.progress(progress.phase, progress.done, progress.bytes);
+    };
+    let report = app.engine.fsck(&options, &watch).await?;
+    let counts = &report.counts;
+    let verdict = match report.wrong {
+        0 => "clean".to_owned(),
+        wrong => format!("NOT CLEAN: {wrong} things are wrong"),
+    };
+    let mut text = format!("{verdict}; {} rows read\n", counts.rows);
+    for finding in &report.findings {
+        text.push_str("    ");
+        text.push_str(&finding.to_string());
+        text.push('\n');
+    }
+    for (what, tally) in [
+        ("contents", counts.contents),
+        ("objects", counts.objects),
+        ("garbage, for a collection", counts.garbage),
+        ("objects that are not ours", counts.foreign),
+        ("uploads under way", counts.uploads),
+    ] {
+        text.push_str(&line(what, tally));
+    }
+    let json = json!({
+        "clean": report.is_clean(),
+        "wrong": report.wrong,
+        "findings": report.findings.iter().map(|finding| json!({
+            "invariant": finding.invariant.to_string(),
+            "organisation": finding.organisation,
+            "what": finding.what,
+        })).collect::<Vec<_>>(),
+        "rows": counts.rows,
+        "organisations": counts.organisations,
+        "registries": counts.registries,
+        "repositories": counts.repositories,
+        "contents": tally_json(counts.contents),
+        "links": counts.links,
+        "manifests": counts.manifests,
+        "inline_manifests": tally_json(counts.inline_manifests),
+        "tags": counts.tags,
+        "uploads": tally_json(counts.uploads),
+        "objects": tally_json(counts.objects),
+        "garbage": tally_json(counts.garbage),
+        "foreign": tally_json(counts.foreign),
+        "lines": counts.lines,
+    });
+    Ok(Outcome { text, json, findings: !report.is_clean() })
+}
+
+pub(super) async fn compact(app: &App) -> Result<Outcome, Failure> {
+    let bytes = app.engine.compact().await?;
+    Ok(Outcome::new(format!("{} given back\n", size(bytes)), json!({ "bytes": bytes })))
+}

@@ -1,0 +1,193 @@
+//! The verbs of the command line, each once: run in the process that has the data open, whether that
+//! is the command line's own or the server's (DESIGN D13).
+//!
+//! **Promises.** A [`Command`] is parsed where it was typed and carried as JSON to where it runs; its
+//! [`Outcome`] is the same either way. What takes long tells how far it is. Dropping a run is as a
+//! kill: what was done stays done, and the verb can be given again.
+//!
+//! **Never.** A secret is in a Debug.
+
+mod accounts;
+mod args;
+mod audit;
+mod maintenance;
+mod table;
+mod tenants;
+
+use std::fmt;
+
+use clap::Subcommand;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+pub(crate) use accounts::{RobotVerb, TokenVerb, UserVerb};
+pub(crate) use audit::AuditVerb;
+pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// What can be asked of the data.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Command {
+    /// Remove what nobody uses, and delete what was given up long enough ago
+    ///
+    /// Runs while everybody works. Content goes in two runs: one gives it up, one after the delay
+    /// deletes it.
+    Gc {
+        /// Only tell what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check every promise the store makes; changes nothing, exits 1 where one does not hold
+    Fsck {
+        /// Also read all bytes and hash them
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Give room that the metadata no longer needs back to the system
+    Compact,
+    /// Look after people: create, list, shut out, delete, set passwords
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Look after machines' accounts
+    #[command(subcommand)]
+    Robot(RobotVerb),
+    /// Make, list and revoke tokens of people and machines
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Look after organisations and their members
+    #[command(subcommand)]
+    Org(OrganisationVerb),
+    /// Look after the registries of an organisation
+    #[command(subcommand)]
+    Registry(RegistryVerb),
+    /// Read the audit trail, and verify it
+    #[command(subcommand)]
+    Audit(AuditVerb),
+}
+
+/// A secret on its way between who types it or is shown it and where it is used.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Hidden(pub(crate) String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// What a verb found or did. It may hold a secret that is shown this once, so it has no Debug.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// For people.
+    pub(crate) text: String,
+    /// For scripts.
+    pub(crate) json: Value,
+    /// Whether something is wrong with what was looked at.
+    pub(crate) findings: bool,
+}
+
+impl Outcome {
+    fn new(text: impl Into<String>, json: Value) -> Self {
+        Self { text: text.into(), json, findings: false }
+    }
+}
+
+/// What a verb tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Told {
+    /// How far it is.
+    Progress {
+        /// What it does now.
+        phase: String,
+        /// How many things it looked at.
+        done: u64,
+        /// How many bytes it read.
+        bytes: u64,
+    },
+    /// A line of its output.
+    Line(String),
+}
+
+/// How much may be told before somebody listens.
+const UNHEARD: usize = 64;
+
+/// Where a verb tells.
+#[derive(Debug)]
+struct Teller(mpsc::Sender<Told>);
+
+impl Teller {
+    /// Tells how far it is, unless nobody keeps up.
+    fn progress(&self, phase: &str, done: u64, bytes: u64) {
+        // The next one tells more.
+        let _unheard = self.0.try_send(Told::Progress { phase: phase.to_owned(), done, bytes });
+    }
+
+    /// Writes a line; waits until it is taken.
+    async fn line(&self, line: String) {
+        // Nobody takes it where the run is dropped, too.
+        let _dropped = self.0.send(Told::Line(line)).await;
+    }
+}
+
+/// A verb that runs. Dropping it ends it.
+pub(crate) struct Run {
+    told: mpsc::Receiver<Told>,
+    work: BoxFuture<'static, Result<Outcome, Failure>>,
+    done: Option<Result<Outcome, Failure>>,
+}
+
+/// What comes of a verb next.
+pub(crate) enum Step {
+    Told(Told),
+    Done(Result<Outcome, Failure>),
+}
+
+impl Run {
+    /// Starts a verb, which goes on as long as somebody asks for the next.
+    pub(crate) fn start(app: App, command: Command) -> Self {
+        let (sender, told) = mpsc::channel(UNHEARD);
+        let work = async move { dispatch(&app, command, &Teller(sender)).await };
+        Self { told, work: work.boxed(), done: None }
+    }
+
+    /// What it tells, in order, and then how it ended. Not to be called after that.
+    pub(crate) async fn next(&mut self) -> Step {
+        if self.done.is_none() {
+            tokio::select! {
+                biased;
+                Some(told) = self.told.recv() => return Step::Told(told),
+                done = &mut self.work => self.done = Some(done),
+            }
+        }
+        match (self.told.try_recv(), self.done.take()) {
+            (Ok(told), done) => {
+                self.done = done;
+                Step::Told(told)
+            }
+            (Err(_), Some(done)) => Step::Done(done),
+            (Err(_), None) => Step::Done(Err(Failure::failed("this verb has ended"))),
+        }
+    }
+}
+
+async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcome, Failure> {
+    match command {
+        Command::Gc { dry_run } => maintenance::gc(app, dry_run, teller).await,
+        Command::Fsck { deep } => maintenance::fsck(app, deep, teller).await,
+        Command::Compact => maintenance::compact(app).await,
+        Command::User(verb) => accounts::user(app, verb).await,
+        Command::Robot(verb) => accounts::robot(app, verb).await,
+        Command::Token(verb) => accounts::token(app, verb).await,
+        Command::Org(verb) => tenants::organisation(app, verb).await,
+        Command::Registry(verb) => tenants::registry(app, verb).await,
+        Command::Audit(verb) => audit::audit(app, verb, teller).await,
+    }
+}

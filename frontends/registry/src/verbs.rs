@@ -1,0 +1,96 @@
+//! A verb from the command line to its output: here, or in the server that has the data open.
+
+use std::io::{IsTerminal, Read};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::data::DataFolder;
+use crate::failure::{FINDINGS, Failure};
+use crate::ops::{Command, Hidden, Outcome, Run, Step, Told, UserVerb};
+use crate::{console, control};
+
+/// The longest password that is read from standard input, in bytes.
+const MAX_PASSWORD: u64 = 4096;
+
+/// Runs a verb and shows what it found.
+pub(crate) async fn run(
+    config: &Config,
+    mut command: Command,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    read_password(&mut command)?;
+    let folder = DataFolder::open(&config.data)?;
+    let bar = (!json && std::io::stderr().is_terminal()).then(bar);
+    let tell = |told: Told| match told {
+        Told::Line(line) => console::say(&format!("{line}\n")),
+        Told::Progress { phase, done, .. } => {
+            if let Some(bar) = &bar {
+                bar.set_message(format!("{phase}: {done}"));
+                bar.tick();
+            }
+            Ok(())
+        }
+    };
+    let ran = match control::connect(&folder.control()).await? {
+        Some(server) => server.run(&command, tell).await,
+        None => here(config, folder, command, tell).await,
+    };
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    let outcome = ran?;
+    let text = if json { format!("{}\n", outcome.json) } else { outcome.text };
+    console::say(&text)?;
+    Ok(if outcome.findings { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
+}
+
+/// Opens the data for one verb.
+async fn here(
+    config: &Config,
+    folder: DataFolder,
+    command: Command,
+    tell: impl Fn(Told) -> Result<(), Failure>,
+) -> Result<Outcome, Failure> {
+    let app = App::open(config, folder).await?;
+    let mut run = Run::start(app.clone(), command);
+    let done = loop {
+        match run.next().await {
+            Step::Told(told) => tell(told)?,
+            Step::Done(done) => break done,
+        }
+    };
+    app.close().await?;
+    done
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]");
+    let bar = ProgressBar::new_spinner();
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Takes a password from standard input, where that was asked for.
+fn read_password(command: &mut Command) -> Result<(), Failure> {
+    let Command::User(
+        UserVerb::Create { password_stdin: true, password, .. }
+        | UserVerb::ResetPassword { password_stdin: true, password, .. },
+    ) = command
+    else {
+        return Ok(());
+    };
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(MAX_PASSWORD).read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("no password could be read: {error}")))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(Failure::usage("there is no password on standard input"));
+    }
+    *password = Some(Hidden(line.to_owned()));
+    Ok(())
+}
