@@ -202,6 +202,11 @@ pub(crate) fn manifest(
     Build::repository(organisation, repository, b'm').number(number.0).0
 }
 
+/// All manifests of a repository, oldest first.
+pub(crate) fn manifests(organisation: OrganisationId, repository: RepositoryId) -> Key {
+    Build::repository(organisation, repository, b'm').0
+}
+
 /// Whether a key among a repository's rows is a manifest's.
 pub(crate) fn is_manifest(key: &[u8]) -> bool {
     /// `o`, the organisation's id, `r`, the repository's id.

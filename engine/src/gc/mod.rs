@@ -4,7 +4,8 @@
 //! Promises: collection runs while everybody pushes, pulls and deletes, in several processes at
 //! once, and each step can be repeated; a killed run costs nothing, and the next goes on where it
 //! stood. Scrub and fsck tell what is wrong and never repair behind anybody's back: scrub makes
-//! rotten content answer as absent, so that a push heals it.
+//! rotten content answer as absent, so that a push heals it;
+//! [`crate::Engine::adopt`] is asked for.
 //!
 //! Invariants kept here: I2 (nothing that is named, leased or linked goes: `links` and
 //! `content` tell why not), I5 (bytes are given back in the commit that removes their row), I6
@@ -14,6 +15,7 @@
 //! known), delete bytes before the metadata says so durably, or remove a repository: an empty one
 //! stays, with its name, for whoever pushes there next.
 
+mod adopt;
 mod collect;
 mod content;
 mod cursor;
@@ -21,14 +23,17 @@ mod fsck;
 mod links;
 mod orphans;
 mod report;
+mod scrub;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use adopt::{AdoptOptions, AdoptReport};
 pub use collect::CollectOptions;
 pub use fsck::{Finding, FsckCounts, FsckOptions, FsckReport, Invariant};
 pub use report::{CollectReport, Progress, Tally};
+pub use scrub::{Rotten, ScrubOptions, ScrubReport, Subset};
 
 /// Who is told how far it is: called often, so it should return at once.
 pub type Watch<'a> = &'a (dyn Fn(&Progress) + Send + Sync);

@@ -13,6 +13,8 @@ mod tenants;
 use std::collections::HashSet;
 use std::fmt;
 
+pub(super) use objects::problem_of;
+
 use crate::Engine;
 use crate::audit::verify::verify;
 use crate::core::Core;

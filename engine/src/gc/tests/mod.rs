@@ -2,6 +2,7 @@
 
 mod checking;
 mod collecting;
+mod healing;
 mod racing;
 
 use std::time::Duration;

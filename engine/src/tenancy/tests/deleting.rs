@@ -3,6 +3,7 @@
 use super::{Town, caller, operator, organisation, principal, registry};
 use crate::access::{Action, Role};
 use crate::content::BlobStore;
+use crate::gc::FsckOptions;
 use crate::meta::{Row, prefix_range};
 use crate::records::{Life, OrganisationRecord, Record, RegistryRecord};
 use crate::tenancy::purge::purge;
@@ -102,6 +103,8 @@ async fn a_deleted_registry_takes_only_its_own_along() {
     let members = engine.members(&ann, &acme, None, 10).await.unwrap();
     let names: Vec<_> = members.items.iter().map(|member| member.principal.as_str()).collect();
     assert_eq!(names, ["user:ann", "user:eve"], "bob had no other role");
+    let report = engine.fsck(&FsckOptions::default(), &|_| {}).await.unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
 }
 
 #[tokio::test]

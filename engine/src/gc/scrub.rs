@@ -1,0 +1,290 @@
+//! Reading all that is stored again, to find what rotted.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::Engine;
+use crate::access::Origin;
+use crate::audit::{Event, EventKind};
+use crate::change::{Attempt, Change, Seen};
+use crate::core::Core;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::gc::fsck::problem_of;
+use crate::gc::walk::{Pages, organisations};
+use crate::gc::{Progress, Tally, Watch};
+use crate::id::OrganisationId;
+use crate::keys;
+use crate::meta::{MetaRead, Row, prefix_range};
+use crate::name::OrganisationName;
+use crate::records::{BlobRecord, BlobState, Body, ManifestRecord, NameRecord, Record};
+
+/// The `n`th of `of` shares of all content; the shares `1..=of` together are all of it, each piece
+/// in exactly one, the same in every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subset {
+    n: u32,
+    of: NonZeroU32,
+}
+
+impl Subset {
+    /// Share `n`, from 1, of `of`; `None` where there is no such share.
+    pub fn new(n: u32, of: u32) -> Option<Self> {
+        let of = NonZeroU32::new(of)?;
+        (n >= 1 && n <= of.get()).then_some(Self { n, of })
+    }
+
+    /// Whether a piece of content is of this share. Digests are spread evenly already.
+    fn has(self, digest: &Digest) -> bool {
+        let last = digest.raw().last_chunk::<4>().copied().unwrap_or_default();
+        u32::from_be_bytes(last) % self.of == self.n - 1
+    }
+}
+
+/// What to scrub.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ScrubOptions {
+    /// Only this share; all where absent.
+    pub subset: Option<Subset>,
+    /// Only this organisation; everywhere where absent.
+    pub organisation: Option<OrganisationName>,
+    /// About the most bytes read in a second; no bound where absent.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// Content whose bytes are not its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotten {
+    /// Whose.
+    pub organisation: OrganisationId,
+    /// Which.
+    pub digest: Digest,
+    /// What is wrong with it.
+    pub what: String,
+    /// Whether it answers as absent now, so that a push heals it. Not so for a manifest whose
+    /// bytes are in the metadata: that is the database's damage, restore it.
+    pub quarantined: bool,
+}
+
+/// What a scrub found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ScrubReport {
+    /// Content read and found right.
+    pub good: Tally,
+    /// Content found wrong in this run.
+    pub rotten: Vec<Rotten>,
+    /// Content found wrong before, which no push has healed yet.
+    pub quarantined: Tally,
+    /// Content that the store failed to read; nothing was done about it.
+    pub unread: Tally,
+}
+
+impl Engine {
+    /// Reads and hashes what is stored, while everybody works. What is missing, short or wrong is
+    /// quarantined: from then on it answers as absent, and pushing it again heals it.
+    ///
+    /// A read that fails says nothing about the bytes: it is counted, and nothing is quarantined.
+    /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where the
+    /// metadata is away. Dropping the future ends the walk; what was quarantined stays so.
+    pub async fn scrub(
+        &self,
+        options: &ScrubOptions,
+        watch: Watch<'_>,
+    ) -> Result<ScrubReport, Error> {
+        let core = &*self.core;
+        let mut scrub = Scrub { core, options, watch, report: ScrubReport::default() };
+        for organisation in organisations(core, options.organisation.as_ref()).await? {
+            scrub.contents(organisation).await?;
+            scrub.manifests(organisation).await?;
+        }
+        Ok(scrub.report)
+    }
+}
+
+struct Scrub<'a> {
+    core: &'a Core,
+    options: &'a ScrubOptions,
+    watch: Watch<'a>,
+    report: ScrubReport,
+}
+
+impl Scrub<'_> {
+    fn wants(&self, digest: &Digest) -> bool {
+        self.options.subset.is_none_or(|subset| subset.has(digest))
+    }
+
+    async fn contents(&mut self, organisation: OrganisationId) -> Result<(), Error> {
+        let range = prefix_range(&keys::contents(organisation));
+        let mut pages = Pages::new(&*self.core.meta, range);
+        loop {
+            let rows = pages.next().await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for (key, _) in rows {
+                if let Some((digest, None)) = keys::parse_content(&key)
+                    && self.wants(&digest)
+                {
+                    self.content(organisation, &digest).await?;
+                }
+            }
+        }
+    }
+
+    /// Reads one object; where its row changes meanwhile (moved, pushed anew, given up) again.
+    async fn content(
+        &mut self,
+        organisation: OrganisationId,
+        digest: &Digest,
+    ) -> Result<(), Error> {
+        loop {
+            let seen: Seen<BlobRecord> =
+                match self.core.read(keys::blob(organisation, digest)).await {
+                    Err(Error::Corrupted(reason)) => {
+                        self.rotten(organisation, digest, reason, false);
+                        return Ok(());
+                    }
+                    other => other?,
+                };
+            let Some(record) = &seen.value else { return Ok(()) };
+            let size = record.size;
+            match record.state {
+                BlobState::Deleting { .. } => return Ok(()),
+                BlobState::Quarantined { .. } => {
+                    self.report.quarantined.add(size);
+                    return Ok(());
+                }
+                BlobState::Live | BlobState::Condemned { .. } => {}
+            }
+            let object = record.object(organisation, digest);
+            match problem_of(self.core, &object, size, digest, true).await {
+                Ok(None) => self.report.good.add(size),
+                Ok(Some(what)) => {
+                    if !self.quarantine(organisation, digest, &seen, &what).await? {
+                        continue;
+                    }
+                    self.rotten(organisation, digest, what, true);
+                }
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "content could not be read");
+                    self.report.unread.add(size);
+                }
+            }
+            self.pace(size).await;
+            return Ok(());
+        }
+    }
+
+    /// Makes the content answer as absent; false where its row changed since it was read.
+    async fn quarantine(
+        &self,
+        organisation: OrganisationId,
+        digest: &Digest,
+        seen: &Seen<BlobRecord>,
+        what: &str,
+    ) -> Result<bool, Error> {
+        let Some(record) = &seen.value else { return Ok(false) };
+        let now = self.core.now().await?;
+        let mut change = Change::new(self.core);
+        let state = BlobState::Quarantined { since: now };
+        change.replace(seen, &BlobRecord { state, ..record.clone() });
+        change.event(Event {
+            organisation,
+            at: now,
+            principal: "system".to_owned(),
+            origin: Origin::default(),
+            kind: EventKind::Maintained {
+                what: format!("quarantined {digest}: its object {what}"),
+                objects: 1,
+                bytes: record.size,
+            },
+        });
+        match change.commit().await {
+            Ok(()) => Ok(true),
+            Err(Attempt::Lost) => Ok(false),
+            Err(Attempt::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The manifests whose bytes are in the metadata, found by their repositories' names.
+    async fn manifests(&mut self, organisation: OrganisationId) -> Result<(), Error> {
+        let mut registries =
+            Pages::new(&*self.core.meta, prefix_range(&keys::registries(organisation)));
+        loop {
+            let rows = registries.next().await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for (key, _) in rows {
+                let Some(registry) = keys::last_number(&key).map(crate::id::RegistryId) else {
+                    continue;
+                };
+                let names = prefix_range(&keys::repository_names(organisation, registry));
+                let mut names = Pages::new(&*self.core.meta, names);
+                loop {
+                    let rows = names.next().await?;
+                    if rows.is_empty() {
+                        break;
+                    }
+                    for (_, value) in rows {
+                        if let Ok(NameRecord::Live(id)) = NameRecord::decode(&value) {
+                            let repository = crate::id::RepositoryId(id);
+                            let range = prefix_range(&keys::manifests(organisation, repository));
+                            let mut pages = Pages::new(&*self.core.meta, range);
+                            self.bodies(organisation, &mut pages).await?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn bodies(
+        &mut self,
+        organisation: OrganisationId,
+        pages: &mut Pages<'_>,
+    ) -> Result<(), Error> {
+        loop {
+            let rows: Vec<Row> = pages.next().await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for (_, value) in rows {
+                let Ok(record) = ManifestRecord::decode(&value) else { continue };
+                let (digest, Body::Inline(bytes)) = (record.digest, &record.body) else { continue };
+                if !self.wants(&digest) {
+                    continue;
+                }
+                if Digest::of(digest.algorithm(), bytes) == digest {
+                    self.report.good.add(record.size);
+                } else {
+                    let what = "the bytes in the metadata are not its own".to_owned();
+                    self.rotten(organisation, &digest, what, false);
+                }
+            }
+        }
+    }
+
+    fn rotten(
+        &mut self,
+        organisation: OrganisationId,
+        digest: &Digest,
+        what: String,
+        quarantined: bool,
+    ) {
+        self.report.rotten.push(Rotten { organisation, digest: *digest, what, quarantined });
+    }
+
+    /// Says how far it is, and rests where the bytes come too fast.
+    async fn pace(&self, size: u64) {
+        let report = &self.report;
+        let done = report.good.count + report.unread.count + report.rotten.len() as u64;
+        (self.watch)(&Progress { phase: "content", done, bytes: report.good.bytes });
+        if let Some(rate) = self.options.bytes_per_second {
+            let millis = size.saturating_mul(1000) / rate.max(1);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+    }
+}
