@@ -124,8 +124,13 @@ fn within(ceiling: &Ceiling, scopes: &[Scope]) -> Vec<Scope> {
     }
     let mut kept = Vec::new();
     for scope in scopes {
-        // A bounded token lists what it reaches only by the repositories' own lists.
-        let Resource::Repository(name) = &scope.resource else { continue };
+        let Resource::Repository(name) = &scope.resource else {
+            // The catalog is of all registries, so only who reaches all of them is given it.
+            if reaches_everything(ceiling) {
+                kept.push(scope.clone());
+            }
+            continue;
+        };
         let Ok(path) = name.parse::<RepositoryPath>() else { continue };
         let target = Target {
             // A ceiling speaks of names alone.
@@ -144,6 +149,18 @@ fn within(ceiling: &Ceiling, scopes: &[Scope]) -> Vec<Scope> {
         kept.push(Scope { resource: scope.resource.clone(), actions });
     }
     kept
+}
+
+fn reaches_everything(ceiling: &Ceiling) -> bool {
+    match ceiling {
+        Ceiling::Unlimited => true,
+        Ceiling::Grants(grants) => grants.iter().any(|grant| {
+            grant.organisation.is_none()
+                && grant.registry.is_none()
+                && grant.repository.is_none()
+                && grant.actions.contains(&Action::List)
+        }),
+    }
 }
 
 /// The ceiling that the scopes of an access token are.

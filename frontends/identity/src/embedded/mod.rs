@@ -14,6 +14,8 @@ mod exchange;
 mod records;
 mod sign_in;
 mod signing;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::fmt;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use async_trait::async_trait;
 use http::HeaderValue;
 use strongroom_engine::Error;
-use strongroom_engine::access::{Caller, Ceiling, Origin, Principal};
+use strongroom_engine::access::{Action, Caller, Ceiling, Grant, Origin, Principal};
 use strongroom_engine::audit::{Event, EventKind, SYSTEM};
 use strongroom_engine::extension::Batch;
 use strongroom_http::auth::{Credentials, Secret};
@@ -37,13 +37,13 @@ pub(super) struct SignedIn {
 }
 
 impl SignedIn {
-    /// The most that it may do.
+    /// The most that it may do. A token's is never [`Ceiling::Unlimited`], which is what changing a
+    /// password or making a token takes: whoever finds a token must not get more by it.
     pub(super) fn ceiling(&self) -> Ceiling {
-        match &self.token {
-            Some((_, TokenRecord { reach: Reach::Only(grants), .. })) => {
-                Ceiling::Grants(grants.as_slice().into())
-            }
-            _ => Ceiling::Unlimited,
+        let Some((_, record)) = &self.token else { return Ceiling::Unlimited };
+        match &record.reach {
+            Reach::Everything => Ceiling::Grants([everything()].into()),
+            Reach::Only(grants) => Ceiling::Grants(grants.as_slice().into()),
         }
     }
 
@@ -55,6 +55,12 @@ impl SignedIn {
             operator: self.operator && self.token.is_none(),
         }
     }
+}
+
+/// All that can be done with content and tenants.
+fn everything() -> Grant {
+    let actions = vec![Action::List, Action::Pull, Action::Push, Action::Delete, Action::Manage];
+    Grant { organisation: None, registry: None, repository: None, actions }
 }
 
 #[async_trait]
