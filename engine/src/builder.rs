@@ -82,7 +82,7 @@ impl EngineBuilder {
             blobs: self.blobs,
             authorizer: self.authorizer,
             chain,
-            cache: Cache::new(self.settings.cache_bytes),
+            cache: Arc::new(Cache::new(self.settings.cache_bytes)),
             writers: Writers::default(),
             pulls: PullLog::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),

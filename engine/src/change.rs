@@ -7,15 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::broadcast;
 
 use crate::audit::{Event, encode_event};
 use crate::core::Core;
 use crate::error::Error;
+use crate::graph::Cache;
 use crate::id::OrganisationId;
 use crate::keys;
-use crate::meta::{Add, Append, Commit, CommitId, Key, MetaError, Require};
+use crate::meta::{Add, Append, Commit, CommitId, Key, MetaError, MetaStore, Require};
 use crate::records::Record;
 
 /// A row as it was read: leaning on it later requires that it is still so.
@@ -206,10 +209,12 @@ impl<'a> Change<'a> {
     }
 
     /// Commits, durably. [`Attempt::Lost`] where a requirement does not hold any more.
+    ///
+    /// Dropping the future does not take it back: what was sent happens or not, and subscribers and
+    /// the cache hear of it either way.
     pub(crate) async fn commit(self) -> Result<(), Attempt> {
         let core = self.core;
-        let id = CommitId(core.seams.random_16());
-        let mut commit = Commit::new(id);
+        let mut commit = Commit::new(CommitId(core.seams.random_16()));
         commit.require = self.require.into_values().collect();
         for (key, value) in self.write {
             match value {
@@ -220,27 +225,52 @@ impl<'a> Change<'a> {
         commit.add = self.add;
         commit.add.retain(|add| add.delta != 0);
         commit.append = self.append;
-        let result = match core.meta.commit(commit).await {
-            // The reply may have been lost after the commit happened: its id tells.
-            Err(MetaError::Unavailable(reason)) => match core.meta.was_committed(id).await {
-                Ok(Some(true)) => Ok(()),
-                _ => Err(MetaError::Unavailable(reason)),
-            },
-            other => other.map(drop),
-        };
-        // Also where it failed: whether it happened may not be known, and forgetting is harmless.
-        for stripe in self.touched {
-            core.cache.forget(stripe);
-        }
+        // A task of its own, since the request may end while the store is at it, and a cache that
+        // did not hear of the change would serve what was before for ever.
+        let sent = tokio::spawn(send(
+            Arc::clone(&core.meta),
+            Arc::clone(&core.cache),
+            commit,
+            self.touched,
+            (core.events.clone(), self.events),
+        ));
+        let result = sent.await.unwrap_or_else(|_| {
+            Err(MetaError::Unavailable("the process ends, or its commit broke".to_owned()))
+        });
         match result {
-            Ok(()) => {
-                for event in self.events {
-                    core.publish(event);
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(MetaError::Conflict { .. }) => Err(Attempt::Lost),
             Err(error) => Err(Attempt::Failed(error.into())),
         }
     }
+}
+
+/// Sends a commit, finds out how it ended, makes old what is cached of it and tells subscribers.
+async fn send(
+    meta: Arc<dyn MetaStore>,
+    cache: Arc<Cache>,
+    commit: Commit,
+    touched: Vec<u64>,
+    (subscribers, events): (broadcast::Sender<Arc<Event>>, Vec<Event>),
+) -> Result<(), MetaError> {
+    let id = commit.id;
+    let result = match meta.commit(commit).await {
+        // The reply may have been lost after the commit happened: its id tells.
+        Err(MetaError::Unavailable(reason)) => match meta.was_committed(id).await {
+            Ok(Some(true)) => Ok(()),
+            _ => Err(MetaError::Unavailable(reason)),
+        },
+        other => other.map(drop),
+    };
+    // Also where it failed: whether it happened may not be known, and forgetting is harmless.
+    for stripe in touched {
+        cache.forget(stripe);
+    }
+    if result.is_ok() && subscribers.receiver_count() > 0 {
+        for event in events {
+            // Nobody listening any more is no error.
+            let _ = subscribers.send(Arc::new(event));
+        }
+    }
+    result
 }

@@ -77,7 +77,7 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     /// The audit chain of this process.
     pub(crate) chain: ChainId,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) writers: Writers,
     pub(crate) pulls: PullLog,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
@@ -119,13 +119,6 @@ impl Core {
             Some(next)
         });
         Number(next)
-    }
-
-    /// Tells subscribers what was committed. Nobody listening is no error.
-    pub(crate) fn publish(&self, event: Event) {
-        if self.events.receiver_count() > 0 {
-            let _ = self.events.send(Arc::new(event));
-        }
     }
 
     /// Fails where the disk has no more than what collection and deletes need.

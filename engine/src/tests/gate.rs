@@ -1,4 +1,4 @@
-//! A metadata store that stops one read until a test lets it go on.
+//! A metadata store that stops one read, or the reply to one commit, until a test lets it go on.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +12,20 @@ use crate::meta::{
 };
 use crate::seam::Timestamp;
 
-/// Stops the first read of a manifest's row once it is armed.
+/// Stops the first read of a manifest's row once it is armed, or the first reply to a commit.
 #[derive(Debug)]
 pub(crate) struct Gate {
     inner: MemoryStore,
     armed: AtomicBool,
+    armed_commit: AtomicBool,
     reached: Notify,
     open: Notify,
 }
 
 impl Gate {
     pub(crate) fn new(inner: MemoryStore) -> Self {
-        Self { inner, armed: false.into(), reached: Notify::new(), open: Notify::new() }
+        let (armed, armed_commit) = (false.into(), false.into());
+        Self { inner, armed, armed_commit, reached: Notify::new(), open: Notify::new() }
     }
 
     /// From now on the next read of a manifest's row stops.
@@ -31,12 +33,17 @@ impl Gate {
         self.armed.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until a read has stopped.
+    /// From now on the next commit stops when it is done, before it replies.
+    pub(crate) fn arm_commit(&self) {
+        self.armed_commit.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until something has stopped.
     pub(crate) async fn reached(&self) {
         self.reached.notified().await;
     }
 
-    /// Lets the stopped read go on.
+    /// Lets what has stopped go on.
     pub(crate) fn open(&self) {
         self.open.notify_one();
     }
@@ -66,7 +73,12 @@ impl MetaStore for Gate {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, MetaError> {
-        self.inner.commit(commit).await
+        let committed = self.inner.commit(commit).await;
+        if self.armed_commit.swap(false, Ordering::SeqCst) {
+            self.reached.notify_one();
+            self.open.notified().await;
+        }
+        committed
     }
 
     async fn was_committed(&self, id: CommitId) -> Result<Option<bool>, MetaError> {

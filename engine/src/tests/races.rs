@@ -6,6 +6,7 @@ use futures::StreamExt;
 
 use super::support::{World, body, image, sha256};
 use crate::access::{Action, Caller, PrincipalId};
+use crate::audit::EventKind;
 use crate::name::Tag;
 use crate::{Chunk, Error};
 
@@ -32,6 +33,30 @@ async fn a_tag_that_moves_on_is_never_absent() {
     repository.delete_manifest(&old).await.unwrap();
     world.gate.open();
     assert_eq!(pull.await.unwrap().unwrap().digest, new);
+}
+
+#[tokio::test]
+async fn what_a_request_changed_shows_although_the_request_was_given_up() {
+    let world = Arc::new(World::new().await);
+    world.push_image("api", b"layer 0", "latest").await;
+    let new = world.push_image("api", b"layer 1", "v1").await;
+    // The tag is read, and cached.
+    assert_ne!(world.digest_of("api", "latest").await.unwrap(), new);
+    let mut events = world.engine.subscribe();
+    world.gate.arm_commit();
+    let moving = tokio::spawn({
+        let world = Arc::clone(&world);
+        let manifest = image(&sha256(b"{}"), 2, &sha256(b"layer 1"), 7);
+        async move { world.push_manifest("api", &manifest, &["latest"]).await }
+    });
+    world.gate.reached().await;
+    // The tag has moved, but nobody was told yet when the client goes away.
+    moving.abort();
+    moving.await.unwrap_err();
+    world.gate.open();
+    let event = events.recv().await.unwrap();
+    assert!(matches!(event.kind, EventKind::ManifestPushed { .. }), "{event:?}");
+    assert_eq!(world.digest_of("api", "latest").await.unwrap(), new);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

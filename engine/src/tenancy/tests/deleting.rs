@@ -145,6 +145,10 @@ async fn a_push_beside_a_deletion_is_refused_or_keeps_the_registry() {
         let pushed = town.push("acme/main/app", b"layer").await;
         let deleted = deletion.await.unwrap();
 
-        assert!(pushed.is_ok() != deleted.is_ok(), "{pushed:?} {deleted:?}");
+        // They may both give way: a push that began makes it not empty, and then finds it closed.
+        assert!(pushed.is_err() || deleted.is_err(), "{pushed:?} {deleted:?}");
+        if deleted.is_err() {
+            town.push("acme/main/app", b"layer").await.expect("it was kept, and takes pushes");
+        }
     }
 }
