@@ -17,6 +17,7 @@ use crate::keys;
 use crate::meta::MetaStore;
 use crate::records::FormatRecord;
 use crate::seam::Seams;
+use crate::tenancy::purge::reopen_all;
 use crate::upload::Writers;
 
 /// The version of the store that this program reads and writes. An older one is migrated when an
@@ -91,6 +92,7 @@ impl EngineBuilder {
             settings: self.settings,
         };
         check_format(&core).await?;
+        reopen_all(&core).await?;
         let core = Arc::new(core);
         tokio::spawn(write_pulls(Arc::downgrade(&core)));
         Ok(Engine { core })

@@ -110,7 +110,8 @@ pub(crate) enum Life {
     /// In use.
     Live,
     /// Takes no writes while somebody looks whether it is empty, to delete it: then either
-    /// `Deleting` or `Live` again. What a crash left so is made live by the next collection.
+    /// `Deleting` or `Live` again. What a crash left so is made live by the next start
+    /// and the next collection.
     Closing,
     /// Being deleted: answers as absent, and its rows go away behind.
     Deleting,

@@ -57,6 +57,36 @@ pub(crate) async fn purge(core: &Core) -> Result<Purged, Error> {
     Ok(purged)
 }
 
+/// Makes live again what a crash left half way into a deletion: until then it would answer as
+/// absent, with all that is in it. Called when a process starts; whoever is closing something in
+/// another process just then tries again.
+pub(crate) async fn reopen_all(core: &Core) -> Result<(), Error> {
+    let mut after = None;
+    while let Some((id, row)) = next_organisation(core, after).await? {
+        after = Some(id);
+        match &row.value {
+            Some(record) if record.life == Life::Closing => {
+                let live = OrganisationRecord { life: Life::Live, ..record.clone() };
+                reopen(core, id, &row, &live).await?;
+            }
+            Some(record) if record.life == Life::Live => {}
+            _ => continue,
+        }
+        let mut pages = Pages::new(prefix_range(&keys::registries(id)));
+        while let Some(rows) = pages.next(core).await? {
+            for (key, value) in rows {
+                let row = Seen::<RegistryRecord>::new(key, Some(value))?;
+                let Some(record) = &row.value else { continue };
+                if record.life == Life::Closing {
+                    let live = RegistryRecord { life: Life::Live, ..record.clone() };
+                    reopen(core, id, &row, &live).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The organisation behind `after` in the order of ids, with its record; deleted ones too.
 pub(crate) async fn next_organisation(
     core: &Core,

@@ -429,6 +429,17 @@ impl Client {
         self.acknowledged(deed);
     }
 
+    /// Asks for the deletion of what is not empty: it stays, and never answers as absent again.
+    pub(crate) async fn refused_to_delete(&self, organisation: &str, registry: Option<&str>) {
+        let (engine, caller) = (&self.world.engine, &self.world.caller);
+        let of = organisation.parse().unwrap();
+        let deleted = match registry {
+            None => engine.delete_organisation(caller, &of, false).await,
+            Some(name) => engine.delete_registry(caller, &of, &name.parse().unwrap(), false).await,
+        };
+        assert!(matches!(deleted, Err(Error::NotEmpty { .. })), "{deleted:?}");
+    }
+
     /// Collects; of these items nothing may be left afterwards.
     pub(crate) async fn collect(&self, garbage: Vec<Item>) {
         let sets = garbage.into_iter().map(|item| (item, Value::Absent)).collect();

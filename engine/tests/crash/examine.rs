@@ -42,7 +42,7 @@ pub(crate) async fn examine(
     trail(&world, history, at, &seen).await?;
     fsck(&world).await?;
     if again {
-        collect_all(&world, recording, at, &seen).await?;
+        collect_all(&world, recording, &seen).await?;
         return crash_again(recording, at, &world, &seen, seed).await;
     }
     if seed.is_multiple_of(2) {
@@ -59,7 +59,7 @@ pub(crate) async fn examine(
         }
     }
     seen = look(&world, history).await?;
-    collect_all(&world, recording, at, &seen).await?;
+    collect_all(&world, recording, &seen).await?;
     push_again(&world, &seen).await?;
     fsck(&world).await?;
     Ok(0)
@@ -194,22 +194,20 @@ async fn crash_again(
         let found = look(&world, &recording.history).await.map_err(what)?;
         for (item, before) in seen {
             let fleeting = matches!(item, Item::Blob(..) | Item::Upload(..));
-            let fleeting =
-                fleeting || matches!(item, Item::Registry(..)) && is_under_way(recording, at, item);
             if !fleeting && found.get(item) != Some(before) {
                 return Err(what(format!("{item:?} was {before:?}, is {:?}", found.get(item))));
             }
         }
         trail(&world, &recording.history, at, seen).await.map_err(what)?;
         fsck(&world).await.map_err(what)?;
-        collect_all(&world, recording, at, &found).await.map_err(what)?;
+        collect_all(&world, recording, &found).await.map_err(what)?;
         push_again(&world, &found).await.map_err(what)?;
     }
     Ok(CRASHES_AGAIN as usize)
 }
 
 /// Lets all grace pass, collects twice, and requires that nothing is left but what manifests need.
-async fn collect_all(world: &World, recording: &Recording, at: usize, seen: &Seen) -> Told<()> {
+async fn collect_all(world: &World, recording: &Recording, seen: &Seen) -> Told<()> {
     for _ in 0..2 {
         world.clock.advance(LEASE + DELETE_DELAY);
         collect(world).await?;
@@ -251,7 +249,6 @@ async fn collect_all(world: &World, recording: &Recording, at: usize, seen: &See
         let wanted = match item {
             Item::Blob(..) if linked.contains(item) => &Value::Present,
             Item::Blob(..) | Item::Upload(..) => &Value::Absent,
-            Item::Registry(..) if is_under_way(recording, at, item) => now,
             _ => before,
         };
         if now != wanted {
@@ -268,13 +265,6 @@ async fn collect_all(world: &World, recording: &Recording, at: usize, seen: &See
         }
     }
     Ok(())
-}
-
-/// Whether a change of `item` was under way. A registry that is looked at to be deleted answers as
-/// absent, and the collection opens it again where the deletion was cut short.
-fn is_under_way(recording: &Recording, at: usize, item: &Item) -> bool {
-    let mut under_way = recording.history.under_way(at);
-    under_way.any(|deed| deed.sets.iter().any(|(of, _)| of == item))
 }
 
 /// Requires that each of these contents has one object, and that there are no others.

@@ -39,6 +39,7 @@ const WORKFLOWS: &[Workflow] = workflows! {
     "a tag that moves": image, retag;
     "deletes": image, deletes;
     "tenants come and go": image, tenancy;
+    "deletions refused": image, refused_deletions;
     "pushes side by side": image, side_by_side;
     "collection": image, collection;
     "collection of a tenant": image, tenant_collection;
@@ -218,6 +219,12 @@ async fn tenancy(client: &Client) {
         Item::Member("other".to_owned(), "user:tester".to_owned()),
     ];
     client.delete_organisation("other", items).await;
+}
+
+async fn refused_deletions(client: &Client) {
+    client.refused_to_delete(ORGANISATION, None).await;
+    client.refused_to_delete(ORGANISATION, Some("main")).await;
+    client.push_blob(API, content(50, 50)).await;
 }
 
 async fn side_by_side(client: &Client) {
