@@ -1,0 +1,464 @@
+//! What the engine must do, said with maps and sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::ops::{At, Collecting, Op};
+use super::pool::Thing;
+
+pub const HOUR: u64 = 3_600_000;
+pub const LEASE: u64 = 24 * HOUR;
+pub const IDLE: u64 = 10 * HOUR;
+pub const DELAY: u64 = HOUR;
+/// What an append of unknown length reserves ahead.
+const AHEAD: u64 = 64 << 20;
+
+/// What the caller of an operation was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Done,
+    Size(u64),
+    Offset(u64),
+    Mounted(bool),
+    NameUnknown,
+    BlobUnknown,
+    ManifestUnknown,
+    UploadUnknown,
+    Busy,
+    OutOfOrder(u64),
+    Mismatch,
+    Broken,
+    Missing(BTreeSet<usize>),
+    InUse,
+    Quota,
+    Other(String),
+}
+
+/// A repository's hold on a thing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Link {
+    pub blob: bool,
+    pub manifest: bool,
+    pub leased_until: u64,
+    /// A collection that was not seen to end may have taken the blob away.
+    pub doubtful: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repo {
+    pub links: BTreeMap<usize, Link>,
+    pub tags: BTreeMap<u8, usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub repo: usize,
+    pub thing: usize,
+    pub offset: u64,
+    pub reserved: u64,
+    pub expires: u64,
+    pub doubtful: bool,
+}
+
+/// The two organisations, of two repositories each: 0 and 1, 2 and 3.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub things: Arc<Vec<Thing>>,
+    pub now: u64,
+    pub quota: [Option<u64>; 2],
+    pub repos: [Option<Repo>; 4],
+    /// By slot; those whose slot was used again are at higher numbers.
+    pub sessions: BTreeMap<usize, Session>,
+    /// What was uploaded last from each slot.
+    pub begun: BTreeMap<usize, (usize, usize)>,
+    /// What each organisation uses, as it was told last.
+    pub used: [u64; 2],
+    /// Content that may still be stored, though nobody has it.
+    pub stored: [BTreeSet<usize>; 2],
+    /// What a given-up operation may have left reserved or stored.
+    pub leaked: [u64; 2],
+    /// Whether operations run beside each other, and may stumble over each other's reservations.
+    pub starved: bool,
+}
+
+impl Model {
+    pub fn new(things: Arc<Vec<Thing>>, now: u64) -> Self {
+        let (quota, repos, used, leaked) = ([None; 2], [const { None }; 4], [0; 2], [0; 2]);
+        let (sessions, begun) = (BTreeMap::new(), BTreeMap::new());
+        let stored = [BTreeSet::new(), BTreeSet::new()];
+        let starved = false;
+        Self { things, now, quota, repos, sessions, begun, used, stored, leaked, starved }
+    }
+
+    /// Does `op`, and says what its caller is told.
+    pub fn apply(&mut self, op: &Op) -> Told {
+        self.attempt(op).unwrap_or_else(|told| told)
+    }
+
+    fn attempt(&mut self, op: &Op) -> Result<Told, Told> {
+        match *op {
+            Op::PushBlob { repo, thing, wrong, known, pieces } => {
+                let size = self.things[thing].size();
+                let mut reserved = 0;
+                self.reserve(repo, &mut reserved, if known { size } else { 0 })?;
+                self.repo(repo);
+                let taken = self.take(repo, &mut reserved, 0, size, known, pieces);
+                self.used[repo / 2] -= reserved;
+                taken?;
+                if wrong {
+                    return Err(Told::Mismatch);
+                }
+                self.link_blob(repo, thing);
+                Ok(Told::Size(size))
+            }
+            Op::Start { slot, repo, thing, .. } => {
+                self.repo(repo);
+                if let Some(old) = self.sessions.remove(&slot) {
+                    let at = 1000 + self.sessions.keys().last().copied().unwrap_or_default();
+                    self.sessions.insert(at, old);
+                }
+                let expires = self.now + IDLE;
+                let session =
+                    Session { repo, thing, offset: 0, reserved: 0, expires, doubtful: false };
+                self.sessions.insert(slot, session);
+                self.begun.insert(slot, (repo, thing));
+                Ok(Told::Done)
+            }
+            Op::Append { slot, elsewhere, at, length, known, pieces, broken } => {
+                let mut session = self.session(slot)?.clone();
+                if elsewhere {
+                    return Err(Told::UploadUnknown);
+                }
+                let (begin, length) = match at {
+                    At::Right | At::Unsaid => (session.offset, length),
+                    At::Wrong => return Err(Told::OutOfOrder(session.offset)),
+                    At::Again if session.offset > 0 => return Ok(Told::Offset(session.offset)),
+                    At::Again => (0, 0),
+                };
+                let whole = self.things[session.thing].size();
+                let length = length.min(whole - begin);
+                let repo = session.repo;
+                let sent = if broken { length / 2 } else { length };
+                let known = known || at == At::Again;
+                let mut reserved = session.reserved;
+                let taken = if broken && known {
+                    self.take_of(repo, &mut reserved, begin, sent, Some(length), pieces)
+                } else {
+                    self.take(repo, &mut reserved, begin, sent, known, pieces)
+                };
+                if reserved != session.reserved {
+                    session.expires = self.now + IDLE;
+                }
+                session.reserved = reserved;
+                if taken.is_ok() {
+                    session.offset += sent;
+                    session.expires = self.now + IDLE;
+                }
+                let told = Told::Offset(session.offset);
+                self.sessions.insert(slot, session);
+                taken.and(if broken { Err(Told::Broken) } else { Ok(told) })
+            }
+            Op::Finish { slot, wrong } => {
+                let Ok(session) = self.session(slot).cloned() else {
+                    return self.finished_before(slot, wrong);
+                };
+                self.sessions.remove(&slot);
+                self.used[session.repo / 2] -= session.reserved;
+                if wrong || session.offset != self.things[session.thing].size() {
+                    return Err(Told::Mismatch);
+                }
+                self.link_blob(session.repo, session.thing);
+                Ok(Told::Size(session.offset))
+            }
+            Op::Cancel { slot } => {
+                let session = self.session(slot)?.clone();
+                self.sessions.remove(&slot);
+                self.used[session.repo / 2] -= session.reserved;
+                Ok(Told::Done)
+            }
+            Op::Mount { to, from, thing } => {
+                let has = |at: usize| {
+                    let repo = self.repos[at].as_ref();
+                    repo.is_some_and(|repo| repo.links.get(&thing).is_some_and(|link| link.blob))
+                };
+                let own = to / 2 * 2;
+                let mounted = match from {
+                    // Who may push here may not even see the other organisation.
+                    Some(from) if from / 2 != to / 2 => return Err(Told::NameUnknown),
+                    Some(from) => has(from),
+                    None => has(own) || has(own + 1),
+                };
+                if mounted {
+                    self.repo(to);
+                    self.link_blob(to, thing);
+                }
+                Ok(Told::Mounted(mounted))
+            }
+            Op::Head { repo, thing } => {
+                let now = self.now;
+                let links = &mut self.repos[repo].as_mut().ok_or(Told::NameUnknown)?.links;
+                let link = links.get_mut(&thing).filter(|link| link.blob);
+                let link = link.ok_or(Told::BlobUnknown)?;
+                if link.leased_until <= now + LEASE / 2 {
+                    link.leased_until = link.leased_until.max(now + LEASE);
+                }
+                Ok(Told::Size(self.things[thing].size()))
+            }
+            Op::PushManifest { repo, thing, tags } => self.push_manifest(repo, thing, tags),
+            Op::DeleteTag { repo, tag } => {
+                let tags = &mut self.repos[repo].as_mut().ok_or(Told::NameUnknown)?.tags;
+                tags.remove(&tag).map(|_| Told::Done).ok_or(Told::ManifestUnknown)
+            }
+            Op::DeleteManifest { repo, thing } => {
+                let named = self.named(repo, thing);
+                let inline = self.things[thing].inline();
+                let size = self.things[thing].size();
+                let found = self.repos[repo].as_mut().ok_or(Told::NameUnknown)?;
+                let link = found.links.get_mut(&thing).filter(|link| link.manifest);
+                let link = link.ok_or(Told::ManifestUnknown)?;
+                if named {
+                    return Err(Told::InUse);
+                }
+                link.manifest = false;
+                if !link.blob {
+                    found.links.remove(&thing);
+                }
+                found.tags.retain(|_, tagged| *tagged != thing);
+                if inline {
+                    self.used[repo / 2] -= size;
+                }
+                Ok(Told::Done)
+            }
+            Op::DeleteBlob { repo, thing } => {
+                let named = self.named(repo, thing);
+                let links = &mut self.repos[repo].as_mut().ok_or(Told::NameUnknown)?.links;
+                let link = links.get_mut(&thing).filter(|link| link.blob);
+                let link = link.ok_or(Told::BlobUnknown)?;
+                if named {
+                    return Err(Told::InUse);
+                }
+                link.blob = false;
+                if !link.manifest {
+                    links.remove(&thing);
+                }
+                Ok(Told::Done)
+            }
+            Op::Quota { organisation, bytes } => {
+                self.quota[organisation] = bytes;
+                Ok(Told::Done)
+            }
+            Op::Jump(by) => {
+                self.now = self.now.saturating_add_signed(by);
+                Ok(Told::Done)
+            }
+            Op::Collect(Collecting::Whole) => {
+                self.collect(false);
+                Ok(Told::Done)
+            }
+            Op::Collect(Collecting::Dry) | Op::Restart(_) => Ok(Told::Done),
+            Op::Both(..) | Op::GivenUp(..) => unreachable!("these are done in parts"),
+        }
+    }
+
+    fn push_manifest(&mut self, repo: usize, thing: usize, tags: u8) -> Result<Told, Told> {
+        let things = Arc::clone(&self.things);
+        let manifest = &things[thing];
+        let mut placed = 0;
+        if !manifest.inline() {
+            // Its bytes are stored first, as an upload would be.
+            self.reserve(repo, &mut placed, manifest.size())?;
+            self.repo(repo);
+            self.used[repo / 2] -= placed;
+        }
+        let empty = Repo::default();
+        let links = &self.repos[repo].as_ref().unwrap_or(&empty).links;
+        let missing: BTreeSet<_> = manifest
+            .children
+            .iter()
+            .filter(|(child, as_manifest)| {
+                let link = links.get(child).cloned().unwrap_or_default();
+                !if *as_manifest { link.manifest } else { link.blob }
+            })
+            .map(|(child, _)| *child)
+            .collect();
+        if !missing.is_empty() {
+            return Err(Told::Missing(missing));
+        }
+        let known = links.get(&thing).is_some_and(|link| link.manifest);
+        if !known && manifest.inline() {
+            let mut inline = 0;
+            self.reserve(repo, &mut inline, manifest.size())?;
+        }
+        if !manifest.inline() {
+            self.store(repo, thing);
+        }
+        let repo = self.repo(repo);
+        repo.links.entry(thing).or_default().manifest = true;
+        for tag in (0..8).filter(|tag| tags & (1 << tag) != 0) {
+            repo.tags.insert(tag, thing);
+        }
+        Ok(Told::Done)
+    }
+
+    /// Collects: for sure, or perhaps.
+    pub fn collect(&mut self, perhaps: bool) {
+        let now = self.now;
+        for at in 0..4 {
+            let named: Vec<_> = (0..self.things.len()).map(|thing| self.named(at, thing)).collect();
+            let Some(repo) = &mut self.repos[at] else { continue };
+            repo.links.retain(|thing, link| {
+                let held = !link.blob || named[*thing] || link.leased_until > now;
+                link.doubtful |= !held && perhaps;
+                link.blob &= held || perhaps;
+                link.blob || link.manifest
+            });
+        }
+        let mut given_back = [0; 2];
+        self.sessions.retain(|_, session| {
+            let held = session.expires > now;
+            session.doubtful |= !held && perhaps;
+            if !held && !perhaps {
+                given_back[session.repo / 2] += session.reserved;
+            }
+            held || perhaps
+        });
+        for (used, back) in self.used.iter_mut().zip(given_back) {
+            *used -= back;
+        }
+    }
+
+    /// The least and the most that an organisation may be said to use.
+    pub fn usage(&self, organisation: usize) -> (u64, u64) {
+        let (mut least, mut inline, mut held) = (0, 0, BTreeSet::new());
+        for repo in self.repos[organisation * 2..organisation * 2 + 2].iter().flatten() {
+            for (thing, link) in &repo.links {
+                if link.manifest && self.things[*thing].inline() {
+                    inline += self.things[*thing].size();
+                }
+                if link.blob || (link.manifest && !self.things[*thing].inline()) {
+                    held.insert(*thing);
+                }
+            }
+        }
+        least += inline + held.iter().map(|thing| self.things[*thing].size()).sum::<u64>();
+        let own = |session: &&Session| session.repo / 2 == organisation;
+        least += self.sessions.values().filter(own).map(|session| session.reserved).sum::<u64>();
+        let garbage = self.stored[organisation].difference(&held);
+        let most = garbage.map(|thing| self.things[*thing].size()).sum::<u64>();
+        (least, least + most + self.leaked[organisation])
+    }
+
+    /// After everything that can be collected was.
+    pub fn drained(&mut self) {
+        for organisation in 0..2 {
+            let held = self.repos[organisation * 2..organisation * 2 + 2]
+                .iter()
+                .flatten()
+                .flat_map(|repo| &repo.links)
+                .filter(|(thing, link)| {
+                    link.blob || (link.manifest && !self.things[**thing].inline())
+                });
+            self.stored[organisation] = held.map(|(thing, _)| *thing).collect();
+        }
+        self.leaked = [0; 2];
+    }
+
+    /// Whether a manifest in the repository names the thing.
+    pub fn named(&self, repo: usize, thing: usize) -> bool {
+        let Some(repo) = &self.repos[repo] else { return false };
+        let manifests = repo.links.iter().filter(|(_, link)| link.manifest);
+        manifests.flat_map(|(at, _)| &self.things[*at].children).any(|(child, _)| *child == thing)
+    }
+
+    pub fn repo(&mut self, at: usize) -> &mut Repo {
+        self.repos[at].get_or_insert_default()
+    }
+
+    fn session(&self, slot: usize) -> Result<&Session, Told> {
+        let session = self.sessions.get(&slot).filter(|session| session.expires > self.now);
+        session.ok_or(Told::UploadUnknown)
+    }
+
+    /// What is told of finishing what is not under way: that it is done, where the blob is here.
+    fn finished_before(&self, slot: usize, wrong: bool) -> Result<Told, Told> {
+        let (repo, thing) = self.begun.get(&slot).copied().ok_or(Told::UploadUnknown)?;
+        let links = self.repos[repo].as_ref().map(|repo| &repo.links);
+        let here = links.is_some_and(|links| links.get(&thing).is_some_and(|link| link.blob));
+        let size = self.things[thing].size();
+        if here && !wrong { Ok(Told::Size(size)) } else { Err(Told::UploadUnknown) }
+    }
+
+    fn reserve(&mut self, repo: usize, reserved: &mut u64, up_to: u64) -> Result<(), Told> {
+        let (organisation, more) = (repo / 2, up_to.saturating_sub(*reserved));
+        let room = self.quota[organisation].unwrap_or(u64::MAX);
+        if more > 0 && (self.starved || self.used[organisation] + more > room) {
+            return Err(Told::Quota);
+        }
+        self.used[organisation] += more;
+        *reserved += more;
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        repo: usize,
+        reserved: &mut u64,
+        begin: u64,
+        sent: u64,
+        known: bool,
+        pieces: u64,
+    ) -> Result<(), Told> {
+        self.take_of(repo, reserved, begin, sent, known.then_some(sent), pieces)
+    }
+
+    /// Takes `sent` bytes in pieces, reserving room as they come.
+    fn take_of(
+        &mut self,
+        repo: usize,
+        reserved: &mut u64,
+        begin: u64,
+        sent: u64,
+        length: Option<u64>,
+        pieces: u64,
+    ) -> Result<(), Told> {
+        let mut taken = 0;
+        for piece in cut(sent, pieces) {
+            taken += piece;
+            let after = begin + taken;
+            if after > *reserved {
+                let rest = length.map_or(AHEAD, |length| length - taken);
+                if rest == 0 || self.reserve(repo, reserved, after + rest).is_err() {
+                    self.reserve(repo, reserved, after)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, repo: usize, thing: usize) {
+        if self.stored[repo / 2].insert(thing) {
+            self.used[repo / 2] += self.things[thing].size();
+        }
+    }
+
+    fn link_blob(&mut self, repo: usize, thing: usize) {
+        self.store(repo, thing);
+        let until = self.now + LEASE;
+        let link = self.repo(repo).links.entry(thing).or_default();
+        link.blob = true;
+        link.leased_until = link.leased_until.max(until);
+    }
+}
+
+/// The lengths of the pieces in which so many bytes are sent.
+pub fn cut(bytes: u64, pieces: u64) -> Vec<u64> {
+    let step = (bytes / pieces.max(1)).max(1);
+    let mut left = bytes;
+    let mut cut = Vec::new();
+    while left > 0 {
+        let piece = if cut.len() as u64 + 1 >= pieces { left } else { step.min(left) };
+        cut.push(piece);
+        left -= piece;
+    }
+    cut
+}
