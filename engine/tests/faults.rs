@@ -32,7 +32,7 @@ use self::ground::{Ground, Place};
 use self::workflow::{Seen, WORKFLOWS, Workflow};
 
 /// Longer than any workflow takes: what lasts so long hangs.
-const HANGS: Duration = Duration::from_secs(120);
+const HANGS: Duration = Duration::from_mins(2);
 
 /// What fails, by the number of the call since the workflow began.
 #[derive(Debug, Clone, Copy)]

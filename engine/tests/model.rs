@@ -125,15 +125,14 @@ fn given_up(model: &Model, op: &Op) -> Vec<Way> {
         op => {
             let mut done = model.clone();
             done.apply(op);
-            if let Op::Append { slot, .. } = op {
-                if let (Some(before), Some(after)) =
+            if let Op::Append { slot, .. } = op
+                && let (Some(before), Some(after)) =
                     (model.sessions.get(slot), done.sessions.get(slot).cloned())
-                {
-                    let mut reserved = done.clone();
-                    let half = reference::Session { offset: before.offset, ..after };
-                    reserved.sessions.insert(*slot, half);
-                    ways.push((reserved, vec![]));
-                }
+            {
+                let mut reserved = done.clone();
+                let half = reference::Session { offset: before.offset, ..after };
+                reserved.sessions.insert(*slot, half);
+                ways.push((reserved, vec![]));
             }
             if let Some((repo, leaked)) = leaves(model, op) {
                 done.leaked[repo / 2] += leaked;

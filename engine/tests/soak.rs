@@ -21,7 +21,7 @@ use strongroom_engine::meta::{MemoryStore, RedbStore};
 
 #[test]
 fn nothing_promised_is_collected_under_fire_in_memory() {
-    let (within, pushes) = (Duration::from_secs(60), 100_000);
+    let (within, pushes) = (Duration::from_mins(1), 100_000);
     fire::soak(within, pushes, |seams| {
         let blobs = OpendalStore::memory().unwrap().with_entropy(seams.entropy.clone());
         (Arc::new(MemoryStore::new(seams)), Arc::new(blobs))

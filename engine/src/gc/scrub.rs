@@ -15,7 +15,7 @@ use crate::gc::walk::{Pages, organisations};
 use crate::gc::{Progress, Tally, Watch};
 use crate::id::OrganisationId;
 use crate::keys;
-use crate::meta::{MetaRead, Row, prefix_range};
+use crate::meta::{Row, prefix_range};
 use crate::name::OrganisationName;
 use crate::records::{BlobRecord, BlobState, Body, ManifestRecord, NameRecord, Record};
 

@@ -41,7 +41,7 @@ pub struct Ground {
 
 pub use shared::Shared;
 
-pub const LEASE: Duration = Duration::from_secs(24 * 3600);
+pub const LEASE: Duration = Duration::from_hours(24);
 pub const INLINE: usize = 64 << 10;
 
 impl Ground {

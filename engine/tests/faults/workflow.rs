@@ -76,7 +76,7 @@ impl Workflow {
         let new = ground.open("new", Action::Push).await?;
         let source = ground.open("source", Action::Push).await?;
         match self {
-            Self::PushBlob | Self::PushInChunks => Ok(()),
+            Self::PushBlob | Self::PushInChunks | Self::Cancel => Ok(()),
             Self::PushManifest | Self::PushLargeManifest | Self::DeleteManifest => {
                 push_image(&new, BLOB, "before").await?;
                 if self == Self::DeleteManifest {
@@ -87,7 +87,6 @@ impl Workflow {
             }
             Self::Mount => push_image(&source, BLOB, "before").await,
             Self::DeleteBlob => new.push_blob(&sha256(BLOB), None, body(&blob())).await.map(drop),
-            Self::Cancel => Ok(()),
             Self::Collect => {
                 let garbage = Bytes::from_static(GARBAGE);
                 new.push_blob(&sha256(GARBAGE), None, body(&garbage)).await?;
@@ -96,7 +95,7 @@ impl Workflow {
                 // Past the lease and the upload's rest; then past the delay.
                 ground.clock.advance(LEASE + Duration::from_secs(1));
                 support::gc::collect(&ground.engine).await?;
-                ground.clock.advance(Duration::from_secs(2 * 3600));
+                ground.clock.advance(Duration::from_hours(2));
                 new.push_blob(&sha256(BLOB), None, body(&blob())).await?;
                 ground.clock.advance(LEASE + Duration::from_secs(1));
                 Ok(())
@@ -200,7 +199,9 @@ impl Workflow {
                 let tags = new.tags(None, 10).await?.items;
                 parts.push(tags.iter().any(|tag| tag.as_str() == "too"));
                 if self == Self::DeleteManifest {
-                    parts.iter_mut().for_each(|part| *part = !*part);
+                    for part in &mut parts {
+                        *part = !*part;
+                    }
                 }
                 Ok(Seen::of(&parts))
             }

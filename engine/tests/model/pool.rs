@@ -79,7 +79,9 @@ pub fn things() -> Vec<Thing> {
             more = format!(r#","subject":{descriptor},"artifactType":"{artifact_type}""#);
         }
         if large {
-            more += &format!(r#","annotations":{{"long":"{}"}}"#, "x".repeat(INLINE));
+            more.push_str(r#","annotations":{"long":""#);
+            more.push_str(&"x".repeat(INLINE));
+            more.push_str(r#""}"#);
         }
         let of = |at: usize| (&pool[at].digest, pool[at].bytes.len());
         let named: Vec<_> = layers.iter().map(|layer| of(*layer)).collect();

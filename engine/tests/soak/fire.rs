@@ -31,7 +31,7 @@ const REPOSITORIES: [&str; 6] = [
     "beta/main/base",
     "beta/main/web",
 ];
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 /// So much time passes with each collection: a lease outlasts ten of them.
 const STEP: Duration = Duration::from_secs(6);
 const DELAY: Duration = Duration::from_secs(20);
@@ -343,7 +343,7 @@ impl Fire {
             assert_eq!(usage.used_bytes, 0, "{organisation}");
         }
         // Had an upload been left, it would be found now.
-        self.clock.advance(Duration::from_secs(365 * 24 * 3600));
+        self.clock.advance(Duration::from_hours(365 * 24));
         let dry = support::gc::dry_run(&self.engine).await.unwrap();
         assert_eq!((dry.uploads.count, dry.links.count, dry.deleted.count), (0, 0, 0), "{dry:?}");
     }
