@@ -178,6 +178,12 @@ impl History {
                 self.world.restart(*seed).await;
                 self.settle(vec![], vec![(self.model.clone(), vec![])]).await
             }
+            // Which of two would have the slot, nobody could say.
+            Op::Both(one, other) if matches!((&**one, &**other), (Op::Start { slot, .. }, Op::Start { slot: same, .. }) if slot == same) =>
+            {
+                Box::pin(self.step(one)).await?;
+                Box::pin(self.step(other)).await
+            }
             Op::Both(one, other) => {
                 let (mut one, mut other) = (*one.clone(), *other.clone());
                 if slot_of(&one).is_some() && slot_of(&one) == slot_of(&other) {

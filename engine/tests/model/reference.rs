@@ -323,7 +323,7 @@ impl Model {
             held || perhaps
         });
         for (used, back) in self.used.iter_mut().zip(given_back) {
-            *used -= back;
+            *used = used.saturating_sub(back);
         }
     }
 
@@ -341,11 +341,13 @@ impl Model {
             }
         }
         least += inline + held.iter().map(|thing| self.things[*thing].size()).sum::<u64>();
-        let own = |session: &&Session| session.repo / 2 == organisation;
-        least += self.sessions.values().filter(own).map(|session| session.reserved).sum::<u64>();
+        let mut more = self.leaked[organisation];
+        for session in self.sessions.values().filter(|session| session.repo / 2 == organisation) {
+            *(if session.doubtful { &mut more } else { &mut least }) += session.reserved;
+        }
         let garbage = self.stored[organisation].difference(&held);
-        let most = garbage.map(|thing| self.things[*thing].size()).sum::<u64>();
-        (least, least + most + self.leaked[organisation])
+        more += garbage.map(|thing| self.things[*thing].size()).sum::<u64>();
+        (least, least + more)
     }
 
     /// After everything that can be collected was.
