@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; nothing is wrong |
-//! | 1 | done, and something is wrong with what was looked at: `fsck` or `audit verify` found it |
+//! | 1 | done, and something is wrong with what was looked at: `fsck`, `scrub`, `adopt` or `audit verify` found it |
 //! | 2 | the command line or the settings are no good |
 //! | 3 | refused or failed; the message tells why |
 //! | 4 | the data, the server or the system does not answer now; trying again may help |

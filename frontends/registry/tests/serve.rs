@@ -142,7 +142,9 @@ fn it_serves_takes_verbs_beside_and_loses_nothing_when_killed() {
     assert_eq!(served.ask("PUT /v2/default/main/app/manifests/1.0", kind, &manifest, true).0, 201);
     assert_eq!(served.ask("GET /v2/default/main/app/manifests/1.0", "", b"", false).0, 401);
 
-    for words in [&["gc", "--json"][..], &["fsck", "--deep"], &["audit", "verify"]] {
+    for words in
+        [&["gc", "--json"][..], &["fsck", "--deep"], &["scrub"], &["adopt"], &["audit", "verify"]]
+    {
         let done = verb(&data, words);
         assert!(done.status.success(), "{words:?}: {done:?}");
     }

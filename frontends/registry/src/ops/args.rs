@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use strongroom_engine::access::{self, PrincipalId};
+use strongroom_engine::gc::Subset;
 use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
 
 /// `ORGANISATION/REGISTRY`
@@ -152,6 +153,36 @@ impl Can {
     }
 }
 
+/// A part of all content: `N/OF`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Share(pub(crate) Subset, u32, u32);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers =
+            text.split_once('/').and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?)));
+        let share = numbers.and_then(|(n, of)| Some(Self(Subset::new(n, of)?, n, of)));
+        share.ok_or_else(|| "write it as N/OF, such as 1/7 for the first of seven".to_owned())
+    }
+}
+
+impl TryFrom<String> for Share {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Share> for String {
+    fn from(share: Share) -> Self {
+        format!("{}/{}", share.1, share.2)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +198,10 @@ mod tests {
         }
         for bad in ["acme", "acme/main/x", ""] {
             assert!(bad.parse::<RegistryPath>().is_err(), "{bad:?}");
+        }
+        assert_eq!(String::from("2/7".parse::<Share>().unwrap()), "2/7");
+        for bad in ["", "1", "0/7", "8/7", "1/0", "a/b"] {
+            assert!(bad.parse::<Share>().is_err(), "{bad:?}");
         }
         assert!(principal("ann").is_err() && principal("user:ann").is_ok());
     }

@@ -1,11 +1,16 @@
 //! Keeping house: the verbs that take long.
 
 use serde_json::{Value, json};
-use strongroom_engine::gc::{CollectOptions, CollectReport, FsckOptions, Progress, Tally};
+use strongroom_engine::gc::{
+    AdoptOptions, CollectOptions, CollectReport, FsckOptions, Progress, ScrubOptions, Tally,
+};
+use strongroom_engine::name::OrganisationName;
 
+use super::args::Share;
 use super::table::size;
 use super::{Outcome, Teller};
 use crate::app::App;
+use crate::config::Size;
 use crate::failure::Failure;
 
 pub(super) async fn gc(app: &App, dry_run: bool, teller: &Teller) -> Result<Outcome, Failure> {
@@ -119,6 +124,74 @@ pub(super) async fn fsck(app: &App, deep: bool, teller: &Teller) -> Result<Outco
         "lines": counts.lines,
     });
     Ok(Outcome { text, json, findings: !report.is_clean() })
+}
+
+pub(super) async fn scrub(
+    app: &App,
+    subset: Option<Share>,
+    organisation: Option<OrganisationName>,
+    limit: Option<Size>,
+    teller: &Teller,
+) -> Result<Outcome, Failure> {
+    let mut options = ScrubOptions::default();
+    options.subset = subset.map(|share| share.0);
+    options.organisation = organisation;
+    options.bytes_per_second = limit.map(Size::bytes);
+    let watch = |progress: &Progress| {
+        teller.progress(progress.phase, progress.done, progress.bytes);
+    };
+    let report = app.engine.scrub(&options, &watch).await?;
+    let findings = !report.rotten.is_empty() || report.quarantined.count > 0;
+    let mut text = line("read and right", report.good);
+    for rotten in &report.rotten {
+        let now = if rotten.quarantined { "absent until it is pushed again" } else { "not hidden" };
+        let (of, digest, what) = (rotten.organisation, rotten.digest, &rotten.what);
+        text.extend([format!("    ROTTEN {of} {digest}: {what} ({now})\n")]);
+    }
+    for (what, tally) in [
+        ("found rotten before, and not healed yet", report.quarantined),
+        ("could not be read now", report.unread),
+    ] {
+        if tally.count > 0 {
+            text.push_str(&line(what, tally));
+        }
+    }
+    let json = json!({
+        "good": tally_json(report.good),
+        "rotten": report.rotten.iter().map(|rotten| json!({
+            "organisation": rotten.organisation,
+            "digest": rotten.digest,
+            "what": rotten.what,
+            "quarantined": rotten.quarantined,
+        })).collect::<Vec<_>>(),
+        "quarantined": tally_json(report.quarantined),
+        "unread": tally_json(report.unread),
+    });
+    Ok(Outcome { text, json, findings })
+}
+
+pub(super) async fn adopt(app: &App, dry_run: bool, teller: &Teller) -> Result<Outcome, Failure> {
+    let mut options = AdoptOptions::default();
+    options.dry_run = dry_run;
+    let watch = |progress: &Progress| {
+        teller.progress(progress.phase, progress.done, progress.bytes);
+    };
+    let report = app.engine.adopt(&options, &watch).await?;
+    let head = if dry_run { "would be done now" } else { "done" };
+    let mut text = format!("{head}\n");
+    let mut json = serde_json::Map::new();
+    json.insert("dry_run".to_owned(), dry_run.into());
+    for (key, what, tally) in [
+        ("adopted", "contents that have their bytes again", report.adopted),
+        ("wrong", "objects whose bytes are wrong", report.wrong),
+        ("unlinked", "objects that nothing links, for a collection", report.unlinked),
+        ("named", "objects as they should be", report.named),
+        ("unknown", "objects that can't be told", report.unknown),
+    ] {
+        text.push_str(&line(what, tally));
+        json.insert(key.to_owned(), tally_json(tally));
+    }
+    Ok(Outcome { text, json: json.into(), findings: report.wrong.count > 0 })
 }
 
 pub(super) async fn compact(app: &App) -> Result<Outcome, Failure> {

@@ -21,13 +21,16 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strongroom_engine::name::OrganisationName;
 use tokio::sync::mpsc;
 
+use self::args::Share;
 pub(crate) use accounts::{RobotVerb, TokenVerb, UserVerb};
 pub(crate) use audit::AuditVerb;
 pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
 
 use crate::app::App;
+use crate::config::Size;
 use crate::failure::Failure;
 
 /// What can be asked of the data.
@@ -48,6 +51,26 @@ pub(crate) enum Command {
         /// Also read all bytes and hash them
         #[arg(long)]
         deep: bool,
+    },
+    /// Read what is stored and check that it is what was pushed; exits 1 where something is not
+    ///
+    /// What is rotten answers as absent from then on, so that pushing it again heals it.
+    Scrub {
+        /// Only a part, as 1/7: run it each day of the week with another one
+        #[arg(long, value_name = "N/OF")]
+        subset: Option<Share>,
+        /// Only of this organisation
+        #[arg(long, value_name = "NAME")]
+        organisation: Option<OrganisationName>,
+        /// Read about so much in a second, as 50MB
+        #[arg(long, value_name = "SIZE")]
+        rate: Option<Size>,
+    },
+    /// After older metadata was restored: take up the bytes that it misses and that are there
+    Adopt {
+        /// Only tell what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Give room that the metadata no longer needs back to the system
     Compact,
@@ -182,6 +205,10 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
     match command {
         Command::Gc { dry_run } => maintenance::gc(app, dry_run, teller).await,
         Command::Fsck { deep } => maintenance::fsck(app, deep, teller).await,
+        Command::Scrub { subset, organisation, rate } => {
+            maintenance::scrub(app, subset, organisation, rate, teller).await
+        }
+        Command::Adopt { dry_run } => maintenance::adopt(app, dry_run, teller).await,
         Command::Compact => maintenance::compact(app).await,
         Command::User(verb) => accounts::user(app, verb).await,
         Command::Robot(verb) => accounts::robot(app, verb).await,
