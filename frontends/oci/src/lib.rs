@@ -2,7 +2,7 @@
 //! engine.
 //!
 //! **Promises.** Every request goes one straight way: its path and method become an
-//! [`Operation`](routes::Operation), its credentials a caller, and the two a repository handle,
+//! [`Operation`], its credentials a caller, and the two a repository handle,
 //! which only the engine's authorizer gives out; then one call on it, and its result is rendered.
 //! Which action an operation needs stands in one table ([`routes::Task::action`]); what lacks an
 //! entry does not compile. What a caller may not see answers as what is not there.
