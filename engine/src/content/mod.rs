@@ -10,7 +10,7 @@
 //!
 //! What it never does: know a tenant, a digest or a fact. Which object holds which content is
 //! said by the metadata alone, which names an object only after it is durable. Every
-//! implementation passes [`suite`] (feature `testing`).
+//! implementation passes `suite` (feature `testing`).
 
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;

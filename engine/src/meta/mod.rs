@@ -11,7 +11,7 @@
 //!
 //! What it never does: interpret a value. Records and key layout live in `records` and
 //! `keys`; who may read or write is decided far above. Every implementation passes
-//! [`suite`] (feature `testing`).
+//! `suite` (feature `testing`).
 
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
