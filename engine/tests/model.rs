@@ -51,6 +51,14 @@ fn in_order(model: &Model, ops: &[&Op], swapped: bool) -> Way {
 fn stumbling(model: &Model, one: &Op, other: &Op) -> Vec<Way> {
     let mut ways = Vec::new();
     for (first, second, swapped) in [(one, other, false), (other, one, true)] {
+        if let Some((repo, _)) =
+            leaves(model, first).filter(|(repo, _)| model.repos[*repo].is_none())
+        {
+            // It makes the repository first, and the rest of it may come after the other.
+            let mut made = model.clone();
+            made.repo(repo);
+            ways.push(in_order(&made, &[second, first], !swapped));
+        }
         let mut behind = model.clone();
         let told = Some(behind.apply(first));
         let mut told_of = |model: Model, second: Option<Told>| {
@@ -110,6 +118,27 @@ fn leaves(model: &Model, op: &Op) -> Option<(usize, u64)> {
     }
 }
 
+/// What an append may have reserved that was given up before its bytes were durable: all, or where
+/// the quota is tight, piece by piece.
+fn half_appended(model: &Model, done: &Model, op: &Op) -> Vec<Way> {
+    let Op::Append { slot, pieces, .. } = op else { return vec![] };
+    let (Some(before), Some(after)) = (model.sessions.get(slot), done.sessions.get(slot)) else {
+        return vec![];
+    };
+    let (mut reserved, mut end) = (vec![after.reserved], before.offset);
+    for piece in reference::cut(after.offset - before.offset, *pieces) {
+        end += piece;
+        reserved.push(end);
+    }
+    let half = |reserved| {
+        let mut half = done.clone();
+        let session = reference::Session { offset: before.offset, reserved, ..after.clone() };
+        half.sessions.insert(*slot, session);
+        (half, vec![])
+    };
+    reserved.into_iter().map(half).collect()
+}
+
 /// How a step may have gone that was given up before it told anything.
 fn given_up(model: &Model, op: &Op) -> Vec<Way> {
     let mut ways = vec![(model.clone(), vec![])];
@@ -125,15 +154,7 @@ fn given_up(model: &Model, op: &Op) -> Vec<Way> {
         op => {
             let mut done = model.clone();
             done.apply(op);
-            if let Op::Append { slot, .. } = op
-                && let (Some(before), Some(after)) =
-                    (model.sessions.get(slot), done.sessions.get(slot).cloned())
-            {
-                let mut reserved = done.clone();
-                let half = reference::Session { offset: before.offset, ..after };
-                reserved.sessions.insert(*slot, half);
-                ways.push((reserved, vec![]));
-            }
+            ways.extend(half_appended(model, &done, op));
             if let Some((repo, leaked)) = leaves(model, op) {
                 done.leaked[repo / 2] += leaked;
             }
@@ -192,7 +213,7 @@ impl History {
                     other = said(other);
                 }
                 let (first, second) = tokio::join!(self.world.act(&one), self.world.act(&other));
-                let mut ways = if matches!(other, Op::Collect(_)) {
+                let mut ways = if other == Op::Collect(Collecting::Whole) {
                     collecting(&self.model, &one)
                 } else {
                     vec![
@@ -206,6 +227,7 @@ impl History {
                 self.renew(&other).await
             }
             Op::GivenUp(op, pauses) => {
+                let tasks = World::tasks();
                 let pause = async {
                     for _ in 0..*pauses {
                         tokio::task::yield_now().await;
@@ -216,7 +238,7 @@ impl History {
                     told = self.world.act(op) => Some(told),
                     () = pause => None,
                 };
-                self.world.calm().await;
+                World::calm(tasks).await;
                 if let Some(told) = told {
                     let ways = vec![in_order(&self.model, &[op], false)];
                     return self.settle(vec![told], ways).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use strongroom_engine::access::{Action, PrincipalId, Role};
+use strongroom_engine::access::Action;
 use strongroom_engine::content::BlobStore;
 use strongroom_engine::content::fs::{Durability, FsStore};
 use strongroom_engine::content::opendal::OpendalStore;
@@ -119,26 +119,15 @@ impl World {
         told.unwrap_or_else(|error| self.told(&error))
     }
 
-    /// Waits until what was given up has let go: of the uploads, and of the queue of commits.
-    pub async fn calm(&self) {
-        let slots = self.slots.lock().unwrap().clone();
-        for (id, repo, _) in slots.into_values() {
-            let repository = self.open(repo, Action::Push).await.unwrap();
-            // A chunk that lies before its upload is refused without a change.
-            let nowhere = Chunk { at: Some(u64::MAX), length: None };
-            let nothing = || futures::stream::empty::<Result<Bytes, Error>>();
-            while let Err(Error::UploadBusy { .. }) =
-                repository.append(id, nowhere, nothing()).await
-            {
-                tokio::task::yield_now().await;
-            }
-        }
-        let organisation = ORGANISATIONS[0].parse().unwrap();
-        let (admin, spare) = (support::caller(ADMINS[0]), PrincipalId::new("user:spare").unwrap());
-        let engine = self.engine();
-        engine.set_role(&admin, &organisation, &spare, None, Role::Viewer).await.unwrap();
-        engine.remove_role(&admin, &organisation, &spare, None).await.unwrap();
-        for _ in 0..64 {
+    /// How many tasks there are.
+    pub fn tasks() -> usize {
+        tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    }
+
+    /// Waits until what was given up has come to its end: until there are no more tasks than
+    /// before.
+    pub async fn calm(before: usize) {
+        while Self::tasks() > before {
             tokio::task::yield_now().await;
         }
     }
