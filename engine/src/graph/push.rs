@@ -88,9 +88,9 @@ impl Repository {
             let scope = self.fresh_scope(attempt).await?;
             self.try_push(&scope, &push).await
         });
-        if let Some(placed) = &push.placed {
+        if let Some(placed) = push.placed {
             // The bytes were there already, or the push failed: this copy is nobody's.
-            self.discard_unused(&push.digest, placed).await;
+            placed.discard_unused().await;
         }
         result
     }

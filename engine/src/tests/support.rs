@@ -35,6 +35,11 @@ pub(crate) fn body(bytes: &[u8]) -> impl futures::Stream<Item = Result<Bytes, Er
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    /// A world with settings of a test's own, but for the size of what is kept inline.
+    pub(crate) async fn with(settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let entropy = Arc::new(SeededEntropy::new(7));
         let seams = Seams { clock: clock.clone(), entropy };
@@ -43,7 +48,7 @@ impl World {
         let blobs = Arc::new(OpendalStore::memory().unwrap());
         let engine = Engine::builder(meta, blobs)
             .seams(seams)
-            .settings(Settings { inline_manifest_bytes: 2048, ..Settings::default() })
+            .settings(Settings { inline_manifest_bytes: 2048, ..settings })
             .build()
             .await
             .unwrap();

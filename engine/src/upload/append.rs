@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -31,6 +32,9 @@ pub struct Chunk {
 /// The most bytes reserved ahead of a stream of unknown length.
 const RESERVE_AHEAD_BYTES: u64 = 64 << 20;
 
+/// The shortest time between two looks at whether a checkpoint is due, whatever the setting says.
+const MIN_CHECKPOINT_INTERVAL: Duration = Duration::from_millis(10);
+
 /// The error of a body: whatever the frontend's stream fails with.
 pub(super) type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -41,6 +45,8 @@ pub(super) struct Open {
     pub(super) record: SessionRecord,
     pub(super) pipeline: Pipeline,
     quota_bytes: Option<u64>,
+    /// What was reserved before this request: for a length announced at the start, all of it.
+    reserved_before: u64,
 }
 
 impl Repository {
@@ -73,7 +79,7 @@ impl Repository {
         let streamed = self.stream(&mut open, chunk.length, body).await;
         // A body that broke off leaves good bytes; any other failure leaves the last checkpoint.
         if matches!(&streamed, Ok(()) | Err(Error::Source(_))) {
-            self.checkpoint(&mut open).await?;
+            self.checkpoint_last(&mut open).await?;
         }
         streamed?;
         Ok(Upload { id, offset: open.record.write.offset })
@@ -103,9 +109,13 @@ impl Repository {
     ) -> Result<Open, Error> {
         let object = record.object(self.scope.organisation, id);
         let writer = self.core.blobs.resume(&object, &record.write).await?;
-        let hasher = Hasher::restore(&record.hash);
+        // A program that could not read the state went on without it, and left it behind the
+        // bytes: then they are read again at the end.
+        let fits = |hasher: &Hasher| hasher.hashed() == record.write.offset;
+        let hasher = Hasher::restore(&record.hash).filter(fits);
         let pipeline = Pipeline::new(writer, hasher, writing, record.write.offset);
-        Ok(Open { id, seen, record, pipeline, quota_bytes: self.scope.quota_bytes })
+        let (quota_bytes, reserved_before) = (self.scope.quota_bytes, record.reserved_bytes);
+        Ok(Open { id, seen, record, pipeline, quota_bytes, reserved_before })
     }
 
     /// Takes all of `body`, with a checkpoint now and then. On return not all is durable.
@@ -120,9 +130,10 @@ impl Repository {
         E: Into<SourceError>,
     {
         let settings = &self.core.settings;
+        let interval = settings.checkpoint_interval.max(MIN_CHECKPOINT_INTERVAL);
         let begin = open.pipeline.taken();
         let mut body = pin!(body);
-        let mut checkpoint_due = Instant::now() + settings.checkpoint_interval;
+        let mut checkpoint_due = Instant::now() + interval;
         loop {
             let next = tokio::time::timeout_at(checkpoint_due, body.next()).await;
             match next {
@@ -138,7 +149,7 @@ impl Repository {
                 if ahead > 0 {
                     self.checkpoint(open).await?;
                 }
-                checkpoint_due = Instant::now() + settings.checkpoint_interval;
+                checkpoint_due = Instant::now() + interval;
             }
         }
         let found = open.pipeline.taken() - begin;
@@ -184,7 +195,23 @@ impl Repository {
     }
 
     /// Makes what came durable, and the row say so.
-    pub(super) async fn checkpoint(&self, open: &mut Open) -> Result<(), Error> {
+    async fn checkpoint(&self, open: &mut Open) -> Result<(), Error> {
+        let reserved_bytes = open.record.reserved_bytes;
+        self.checkpoint_with(open, |_| reserved_bytes).await
+    }
+
+    /// The last checkpoint of a request: what was reserved ahead of its stream is given back, since
+    /// nobody may ever come to use it.
+    pub(super) async fn checkpoint_last(&self, open: &mut Open) -> Result<(), Error> {
+        let before = open.reserved_before;
+        self.checkpoint_with(open, |offset| before.max(offset)).await
+    }
+
+    async fn checkpoint_with(
+        &self,
+        open: &mut Open,
+        reserve: impl FnOnce(u64) -> u64,
+    ) -> Result<(), Error> {
         let Checkpoint { hasher, write } = match open.pipeline.checkpoint().await {
             Ok(checkpoint) => checkpoint,
             Err(CheckpointError::Sync(error)) => {
@@ -195,7 +222,8 @@ impl Repository {
             Err(CheckpointError::Write(error)) => return Err(error),
         };
         let hash = hasher.map_or_else(|| open.record.hash.clone(), |hasher| hasher.save());
-        let record = SessionRecord { hash, write, ..open.record.clone() };
+        let reserved_bytes = reserve(write.offset);
+        let record = SessionRecord { hash, write, reserved_bytes, ..open.record.clone() };
         self.commit_session(open, record).await
     }
 

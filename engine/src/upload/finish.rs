@@ -16,8 +16,8 @@ use crate::keys;
 use crate::records::{BlobRecord, SessionRecord};
 use crate::upload::Chunk;
 use crate::upload::append::{Open, SourceError};
-use crate::upload::give_up;
 use crate::upload::pipeline::CheckpointError;
+use crate::upload::{Started, give_up};
 
 /// How much of an object is read at a time to verify it.
 const READ_BYTES: usize = 1 << 20;
@@ -73,16 +73,16 @@ impl Repository {
         let mut open = self.open_session(id, seen, record, writing).await?;
         if let Err(error) = self.stream(&mut open, chunk.length, body).await {
             if matches!(error, Error::Source(_)) {
-                self.checkpoint(&mut open).await?;
+                self.checkpoint_last(&mut open).await?;
             }
             return Err(error);
         }
-        self.complete(open, digest).await
+        self.complete(open, digest, None).await
     }
 
     /// Pushes a blob whose digest is known, whole. Needs [`Action::Push`].
     ///
-    /// Nothing is left behind where it fails. Where the repository has the blob already the bytes
+    /// Nothing is left behind where it fails or the future is dropped. Where the repository has the blob already the bytes
     /// are still taken and verified: nobody learns what is here by what is asked of them.
     pub async fn push_blob<S, E>(
         &self,
@@ -94,17 +94,34 @@ impl Repository {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<SourceError>,
     {
-        let (id, seen) = self.start(Some(digest), length).await?;
+        let (started, seen) = self.start_alone(digest, length).await?;
+        match self.open_and_stream(started.id(), seen, length, body).await {
+            Ok(open) => self.complete(open, digest, Some(started)).await,
+            Err(error) => {
+                started.give_up().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_and_stream<S, E>(
+        &self,
+        id: SessionId,
+        seen: Seen<SessionRecord>,
+        length: Option<u64>,
+        body: S,
+    ) -> Result<Open, Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: Into<SourceError>,
+    {
         let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
         let Some(record) = seen.value.clone() else {
             return Err(Error::UploadUnknown { id: id.to_string() });
         };
         let mut open = self.open_session(id, seen, record, writing).await?;
-        if let Err(error) = self.stream(&mut open, length, body).await {
-            self.abandon(open.id, &open.seen).await;
-            return Err(error);
-        }
-        self.complete(open, digest).await
+        self.stream(&mut open, length, body).await?;
+        Ok(open)
     }
 
     /// Gives up an upload that can't be finished; what can't be taken away now expires.
@@ -130,10 +147,24 @@ impl Repository {
 
     /// Goes on to its end where the future is dropped: until the commit is answered nobody may
     /// write to the object again, for the commit may yet come and name it.
-    async fn complete(&self, open: Open, digest: &Digest) -> Result<BlobInfo, Error> {
+    ///
+    /// `started` is that of an upload which nobody can go on with: where finishing fails it ends.
+    async fn complete(
+        &self,
+        open: Open,
+        digest: &Digest,
+        started: Option<Started>,
+    ) -> Result<BlobInfo, Error> {
         let (repository, digest) = (self.clone(), *digest);
-        let completing =
-            tokio::spawn(async move { repository.complete_alone(open, &digest).await });
+        let completing = tokio::spawn(async move {
+            let completed = repository.complete_alone(open, &digest).await;
+            match (&completed, started) {
+                (Ok(_), Some(started)) => started.ended(),
+                (Err(_), Some(started)) => started.give_up().await,
+                (_, None) => {}
+            }
+            completed
+        });
         let completed = completing.await;
         completed.unwrap_or_else(|error| Err(Error::Unavailable(format!("finishing: {error}"))))
     }

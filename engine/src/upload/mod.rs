@@ -19,6 +19,9 @@ mod finish;
 mod pipeline;
 mod place;
 mod session;
+mod started;
+#[cfg(test)]
+mod tests;
 mod writers;
 
 pub use append::Chunk;
@@ -26,4 +29,5 @@ pub(crate) use finish::hash_object;
 pub(crate) use place::Placed;
 pub use session::Upload;
 pub(crate) use session::give_up;
+pub(crate) use started::Started;
 pub(crate) use writers::Writers;

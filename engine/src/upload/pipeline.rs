@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 
 use crate::content::{ObjectWriter, StoreError, WriteState};
@@ -11,12 +11,21 @@ use crate::digest::Hasher;
 use crate::error::Error;
 use crate::upload::writers::Writing;
 
+/// Pieces shorter than this are joined before they are passed on: a body may come byte by byte, and
+/// each piece costs more than its bytes to hold, and a part of a system call to write.
+const SMALL_BYTES: usize = 4 << 10;
+/// How large what is joined becomes.
+const JOINED_BYTES: usize = 64 << 10;
+
 /// Where bytes go: a hash and an object.
 pub(super) struct Pipeline {
     /// Absent while a batch is under way, and for good after a failure.
     idle: Option<Lanes>,
     busy: Option<JoinHandle<Result<Lanes, Error>>>,
     gathered: Vec<Bytes>,
+    /// Small pieces that came last, joined.
+    joined: BytesMut,
+    /// How many bytes are gathered, joined ones included.
     gathered_bytes: usize,
     /// How many bytes were taken, gathered ones included.
     taken: u64,
@@ -49,6 +58,7 @@ impl Pipeline {
             idle: Some(Lanes { writer, hasher, _writing: writing }),
             busy: None,
             gathered: Vec::new(),
+            joined: BytesMut::new(),
             gathered_bytes: 0,
             taken: offset,
         }
@@ -63,12 +73,27 @@ impl Pipeline {
     pub(super) async fn take(&mut self, bytes: Bytes, batch_bytes: usize) -> Result<(), Error> {
         self.taken += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.gathered_bytes += bytes.len();
-        self.gathered.push(bytes);
+        if bytes.len() < SMALL_BYTES {
+            self.joined.extend_from_slice(&bytes);
+            if self.joined.len() >= JOINED_BYTES {
+                self.gather_joined();
+            }
+        } else {
+            self.gather_joined();
+            self.gathered.push(bytes);
+        }
         if self.gathered_bytes >= batch_bytes { self.dispatch().await } else { Ok(()) }
+    }
+
+    fn gather_joined(&mut self) {
+        if !self.joined.is_empty() {
+            self.gathered.push(self.joined.split().freeze());
+        }
     }
 
     async fn dispatch(&mut self) -> Result<(), Error> {
         let mut lanes = self.settle().await?;
+        self.gather_joined();
         let batch = std::mem::take(&mut self.gathered);
         self.gathered_bytes = 0;
         self.busy = Some(tokio::spawn(async move {
@@ -103,7 +128,7 @@ impl Pipeline {
 
     /// Makes all bytes taken so far durable.
     pub(super) async fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
-        if !self.gathered.is_empty() {
+        if self.gathered_bytes > 0 {
             self.dispatch().await.map_err(CheckpointError::Write)?;
         }
         let mut lanes = self.settle().await.map_err(CheckpointError::Write)?;
@@ -128,5 +153,61 @@ impl From<CheckpointError> for Error {
             CheckpointError::Write(error) => error,
             CheckpointError::Sync(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::id::SessionId;
+    use crate::upload::Writers;
+
+    /// Remembers the batches it was given.
+    #[derive(Clone, Default)]
+    struct Batches(Arc<Mutex<Vec<Vec<Bytes>>>>);
+
+    #[async_trait]
+    impl ObjectWriter for Batches {
+        async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError> {
+            self.0.lock().unwrap().push(batch);
+            Ok(())
+        }
+
+        async fn checkpoint(&mut self) -> Result<WriteState, StoreError> {
+            let batches = self.0.lock().unwrap();
+            let offset = batches.iter().flatten().map(|bytes| bytes.len() as u64).sum();
+            Ok(WriteState { offset, state: Vec::new() })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_byte_by_byte_is_passed_on_in_few_pieces_and_in_order() {
+        let content: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let batches = Batches::default();
+        let writing = Writers::default().begin(SessionId([1; 16])).unwrap();
+        let hasher = Some(Hasher::new(Algorithm::Sha256));
+        let mut pipeline = Pipeline::new(Box::new(batches.clone()), hasher, writing, 0);
+        let mut rest = &content[..];
+        // Single bytes, and now and then a piece of some size between them.
+        while !rest.is_empty() {
+            let size = if rest.len().is_multiple_of(50_000) { 10_000 } else { 1 };
+            let (piece, left) = rest.split_at(size);
+            pipeline.take(Bytes::copy_from_slice(piece), 128 << 10).await.unwrap();
+            rest = left;
+        }
+        let Ok(checkpoint) = pipeline.checkpoint().await else { panic!("it can't fail") };
+        assert_eq!(checkpoint.write.offset, 300_000);
+        let hashed = checkpoint.hasher.unwrap().finish();
+        assert_eq!(hashed, Digest::of(Algorithm::Sha256, &content));
+        let batches = batches.0.lock().unwrap();
+        let pieces: usize = batches.iter().map(Vec::len).sum();
+        assert!(pieces < 30, "{pieces} pieces");
+        let written: Vec<u8> = batches.iter().flatten().flatten().copied().collect();
+        assert!(written == content);
     }
 }

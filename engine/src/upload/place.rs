@@ -6,21 +6,26 @@ use crate::change::{Change, Seen};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::{Repository, Scope};
-use crate::id::SessionId;
 use crate::keys;
 use crate::records::{BlobRecord, SessionRecord};
 use crate::seam::Timestamp;
-use crate::upload::give_up;
+use crate::upload::Started;
 
 /// Bytes that are durable in the blob store and that no fact names yet; their intent row stands.
+/// Dropping it takes them away, unless a commit named them.
 #[derive(Debug)]
 pub(crate) struct Placed {
-    id: SessionId,
+    started: Started,
     seen: Seen<SessionRecord>,
     size: u64,
 }
 
 impl Placed {
+    /// Takes the bytes away unless a commit named them (and so ended their intent).
+    pub(crate) async fn discard_unused(self) {
+        self.started.give_up().await;
+    }
+
     /// Makes `change` name the bytes as the organisation's content, and end their intent.
     pub(crate) fn publish(
         &self,
@@ -31,7 +36,7 @@ impl Placed {
     ) {
         // What was there before (rotten, or on its way out) was counted, and is replaced.
         let before = blob.value.as_ref().map_or(0, |blob| blob.size);
-        change.replace(blob, &BlobRecord::stored(self.size, self.id, true, now));
+        change.replace(blob, &BlobRecord::stored(self.size, self.started.id(), true, now));
         change.remove(&self.seen);
         let reserved = self.seen.value.as_ref().map_or(0, |record| record.reserved_bytes);
         let delta = i128::from(self.size) - i128::from(before) - i128::from(reserved);
@@ -44,21 +49,12 @@ impl Repository {
     /// Writes `bytes`, verified to be those of `digest`, durably under its key.
     pub(crate) async fn place(&self, digest: &Digest, bytes: Bytes) -> Result<Placed, Error> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let (id, seen) = self.start(Some(digest), Some(size)).await?;
-        let key = keys::object::settled(self.scope.organisation, digest, id);
+        let (started, seen) = self.start_alone(digest, Some(size)).await?;
+        let key = keys::object::settled(self.scope.organisation, digest, started.id());
         if let Err(error) = self.core.blobs.put(&key, bytes).await {
-            give_up(&self.core, self.scope.organisation, id, &seen).await?;
+            started.give_up().await;
             return Err(error.into());
         }
-        Ok(Placed { id, seen, size })
-    }
-
-    /// Takes placed bytes away unless a commit named them (and so ended their intent).
-    pub(crate) async fn discard_unused(&self, digest: &Digest, placed: &Placed) {
-        let organisation = self.scope.organisation;
-        let discarded = give_up(&self.core, organisation, placed.id, &placed.seen).await;
-        if let Err(error) = discarded {
-            tracing::warn!(%digest, %error, "a manifest's bytes stay until they expire");
-        }
+        Ok(Placed { started, seen, size })
     }
 }

@@ -1,0 +1,95 @@
+//! Uploads of one request alone: whoever began one can't come back to it.
+
+use std::sync::Arc;
+
+use crate::change::Seen;
+use crate::core::Core;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::graph::Repository;
+use crate::id::{OrganisationId, SessionId};
+use crate::keys;
+use crate::records::SessionRecord;
+use crate::upload::give_up;
+
+/// How often the row is read again where a commit that was on its way changed it.
+const TRIES: usize = 8;
+
+/// An upload whose id nobody was told. Dropped before it [`ended`](Self::ended), as a request that
+/// is given up drops it, its row, its object and what it reserved go away behind; else they would
+/// hold the organisation's quota until they expire.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Taken once the upload ended.
+    core: Option<Arc<Core>>,
+    organisation: OrganisationId,
+    id: SessionId,
+}
+
+impl Repository {
+    /// Starts an upload of this request alone.
+    ///
+    /// In a task of its own: where the request is given up while the row is being committed, the
+    /// task still ends, and drops what it made.
+    pub(super) async fn start_alone(
+        &self,
+        digest: &Digest,
+        length: Option<u64>,
+    ) -> Result<(Started, Seen<SessionRecord>), Error> {
+        let (repository, digest) = (self.clone(), *digest);
+        let starting = tokio::spawn(async move {
+            let (id, seen) = repository.start(Some(&digest), length).await?;
+            let organisation = repository.scope.organisation;
+            Ok((Started { core: Some(repository.core), organisation, id }, seen))
+        });
+        let started = starting.await;
+        started.unwrap_or_else(|error| Err(Error::Unavailable(format!("starting: {error}"))))
+    }
+}
+
+impl Started {
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// A commit removed its row.
+    pub(super) fn ended(mut self) {
+        self.core = None;
+    }
+
+    /// Gives it up, unless a commit ended it already; what can't be taken away now expires.
+    pub(crate) async fn give_up(mut self) {
+        // Whoever drops this future now leaves the rest to the drop.
+        if let Some(core) = &self.core {
+            end(core, self.organisation, self.id).await;
+        }
+        self.core = None;
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let Some(core) = self.core.take() else { return };
+        let (organisation, id) = (self.organisation, self.id);
+        // Without a runtime the process ends: it expires.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { end(&core, organisation, id).await });
+        }
+    }
+}
+
+async fn end(core: &Core, organisation: OrganisationId, id: SessionId) {
+    if let Err(error) = try_end(core, organisation, id).await {
+        tracing::warn!(%id, %error, "an upload that was given up stays until it expires");
+    }
+}
+
+async fn try_end(core: &Core, organisation: OrganisationId, id: SessionId) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let seen: Seen<SessionRecord> = core.read(keys::session(organisation, id)).await?;
+        if seen.value.is_none() || give_up(core, organisation, id, &seen).await? {
+            return Ok(());
+        }
+    }
+    Err(Error::Contended { what: "an upload" })
+}
