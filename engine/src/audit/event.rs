@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Caller, Origin, Role};
 use crate::digest::Digest;
-use crate::id::{ChainId, OrganisationId, RegistryId, RepositoryId};
+use crate::id::{ChainId, OrganisationId, RegistryId, RepositoryId, SessionId};
 use crate::seam::Timestamp;
 
 /// A repository as an event names it: by its id, and by the name it had then.
@@ -14,11 +14,12 @@ pub struct RepositoryRef {
     pub id: RepositoryId,
     /// The registry it is in.
     pub registry: RegistryId,
-    /// `organisation/registry/repository` as of then.
+    /// `organisation/registry/repository` as of then; empty where it, or what it is in, was gone.
     pub path: String,
 }
 
-/// What happened. Each acknowledged change has exactly one, committed with it (I7).
+/// What happened. Each acknowledged change has its line, committed with it (I7); what an upload
+/// receives on its way, leases, and where the bytes of content lie are no changes in this sense.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -152,7 +153,7 @@ pub enum EventKind {
         /// To whom.
         subject: String,
     },
-    /// A collection or scrub acted on the organisation's content.
+    /// Housekeeping did many things at once: what a deleted tenant left was taken away.
     Maintained {
         /// What was done, in words.
         what: String,
@@ -167,6 +168,99 @@ pub enum EventKind {
         /// Each chain with its length and last hash.
         heads: Vec<(ChainId, u64, [u8; 32])>,
     },
+    /// A repository was created, by the first thing pushed there.
+    RepositoryCreated {
+        /// Which.
+        repository: RepositoryRef,
+    },
+    /// An upload was started. What it ends in is another line: the push, or that it ended without.
+    UploadStarted {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        session: SessionId,
+    },
+    /// An upload ended without a push.
+    UploadEnded {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: UploadEnd,
+    },
+    /// A collection removed a blob from a repository: no lease stood, and no manifest named it.
+    LinkCollected {
+        /// Where.
+        repository: RepositoryRef,
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A collection found that no repository has the content any more: its bytes go after a delay.
+    ContentGivenUp {
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Content that was given up is gone, and its bytes are given back to the organisation.
+    ContentDeleted {
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Content was found wrong: it answers as absent until a push heals it.
+    ContentQuarantined {
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// What is wrong with it, in words.
+        problem: String,
+    },
+    /// Content that missed its bytes was given an object that has them.
+    ContentAdopted {
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// The object's key.
+        object: String,
+    },
+    /// An object that nothing names goes. Written before it is deleted; where the store fails at
+    /// that, a later collection writes it again.
+    OrphanDeleted {
+        /// The object's key.
+        object: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// What an organisation may store was set.
+    QuotaChanged {
+        /// What it was, in bytes; no bound where absent.
+        from_bytes: Option<u64>,
+        /// What it is now, in bytes; no bound where absent.
+        to_bytes: Option<u64>,
+    },
+}
+
+/// Why an upload ended without a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UploadEnd {
+    /// Its client gave it up.
+    Cancelled,
+    /// It came to nothing: its bytes were not what was announced, could not be stored, or were
+    /// here already.
+    Failed,
+    /// Nobody went on with it.
+    Expired,
+    /// What it was in was deleted.
+    Purged,
 }
 
 impl EventKind {
@@ -192,6 +286,16 @@ impl EventKind {
             Self::Identity { .. } => "identity",
             Self::Maintained { .. } => "maintained",
             Self::Sealed { .. } => "sealed",
+            Self::RepositoryCreated { .. } => "repository_created",
+            Self::UploadStarted { .. } => "upload_started",
+            Self::UploadEnded { .. } => "upload_ended",
+            Self::LinkCollected { .. } => "link_collected",
+            Self::ContentGivenUp { .. } => "content_given_up",
+            Self::ContentDeleted { .. } => "content_deleted",
+            Self::ContentQuarantined { .. } => "content_quarantined",
+            Self::ContentAdopted { .. } => "content_adopted",
+            Self::OrphanDeleted { .. } => "orphan_deleted",
+            Self::QuotaChanged { .. } => "quota_changed",
         }
     }
 
@@ -204,7 +308,11 @@ impl EventKind {
             | Self::ManifestPushed { repository, .. }
             | Self::ManifestDeleted { repository, .. }
             | Self::TagDeleted { repository, .. }
-            | Self::Pulled { repository, .. } => Some(repository),
+            | Self::Pulled { repository, .. }
+            | Self::RepositoryCreated { repository }
+            | Self::UploadStarted { repository, .. }
+            | Self::UploadEnded { repository, .. }
+            | Self::LinkCollected { repository, .. } => Some(repository),
             Self::OrganisationCreated { .. }
             | Self::OrganisationChanged { .. }
             | Self::OrganisationDeleted { .. }
@@ -216,7 +324,13 @@ impl EventKind {
             | Self::Refused { .. }
             | Self::Identity { .. }
             | Self::Maintained { .. }
-            | Self::Sealed { .. } => None,
+            | Self::Sealed { .. }
+            | Self::ContentGivenUp { .. }
+            | Self::ContentDeleted { .. }
+            | Self::ContentQuarantined { .. }
+            | Self::ContentAdopted { .. }
+            | Self::OrphanDeleted { .. }
+            | Self::QuotaChanged { .. } => None,
         }
     }
 }
@@ -254,5 +368,11 @@ impl Event {
             origin: caller.origin.clone(),
             kind,
         }
+    }
+
+    /// Something that the engine did by its own rules: collection, scrub.
+    pub(crate) fn by_system(organisation: OrganisationId, at: Timestamp, kind: EventKind) -> Self {
+        let (principal, origin) = ("system".to_owned(), Origin::default());
+        Self { organisation, at, principal, origin, kind }
     }
 }

@@ -21,7 +21,7 @@ mod tests;
 mod trail;
 pub(crate) mod verify;
 
-pub use event::{Event, EventKind, RepositoryRef, SYSTEM};
+pub use event::{Event, EventKind, RepositoryRef, SYSTEM, UploadEnd};
 pub(crate) use pulls::{PullLog, flush};
 pub use trail::{TrailLine, TrailQuery};
 pub use verify::{ChainHead, Problem, Verification};

@@ -8,7 +8,6 @@
 //! verifies is taken. Run it **before** the first collection, which would delete what is not named.
 
 use crate::Engine;
-use crate::access::Origin;
 use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
 use crate::content::{ObjectEntry, ObjectKey};
@@ -147,17 +146,9 @@ async fn consider(core: &Core, entry: &ObjectEntry, dry_run: bool) -> Result<Fat
         }
         // What is wanted and was paid for once is not refused for a quota.
         change.use_bytes(organisation, i64::try_from(delta).unwrap_or(i64::MAX), None);
-        change.event(Event {
-            organisation,
-            at: now,
-            principal: "system".to_owned(),
-            origin: Origin::default(),
-            kind: EventKind::Maintained {
-                what: format!("adopted the object {} of {digest}", entry.key),
-                objects: 1,
-                bytes: entry.size,
-            },
-        });
+        let object = entry.key.to_string();
+        let kind = EventKind::ContentAdopted { digest, size: entry.size, object };
+        change.event(Event::by_system(organisation, now, kind));
         match change.commit().await {
             Ok(()) => return Ok(Fate::Adopted),
             Err(Attempt::Lost) => {}

@@ -3,8 +3,6 @@
 use std::ops::Range;
 
 use crate::Engine;
-use crate::access::Origin;
-use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
 use crate::digest::Digest;
@@ -146,9 +144,8 @@ impl Run<'_> {
         // The rows of a digest are its blob's and then its links': the blob is decided last.
         let mut open: Option<(Digest, bool)> = None;
         loop {
-            let before = self.report.clone();
             let rows = pages.next().await?;
-            let end = rows.len() < PAGE_ROWS;
+            let (end, nothing) = (rows.len() < PAGE_ROWS, rows.is_empty());
             self.report.looked_at += rows.len() as u64;
             for (key, value) in rows {
                 self.row(domain, &mut links, (key, value), &mut open).await?;
@@ -161,7 +158,9 @@ impl Run<'_> {
                 Some((digest, _)) => keys::blob(domain, digest),
                 None => prefix_range(&keys::contents(domain)).end,
             };
-            self.note(domain, &before, next.clone()).await?;
+            if !nothing {
+                self.note(next.clone()).await?;
+            }
             (self.watch)(&Progress {
                 phase: "content",
                 done: self.report.looked_at,
@@ -223,42 +222,13 @@ impl Run<'_> {
         }
     }
 
-    /// Writes where the run stands, and a line for what it did since `before`.
-    async fn note(
-        &self,
-        organisation: OrganisationId,
-        before: &CollectReport,
-        next: Key,
-    ) -> Result<(), Error> {
-        if self.options.dry_run {
+    /// Writes where the run stands.
+    async fn note(&self, next: Key) -> Result<(), Error> {
+        if self.options.dry_run || self.options.organisation.is_some() {
             return Ok(());
         }
-        let report = &self.report;
         let mut change = Change::new(self.core);
-        let links = report.links.count - before.links.count;
-        let given_up = report.given_up.count - before.given_up.count;
-        let objects = report.deleted.count - before.deleted.count;
-        if links + given_up + objects > 0 {
-            change.event(Event {
-                organisation,
-                at: self.core.now().await?,
-                principal: "system".to_owned(),
-                origin: Origin::default(),
-                kind: EventKind::Maintained {
-                    what: format!(
-                        "collected: {links} links removed, {given_up} contents given up, \
-                         {objects} deleted"
-                    ),
-                    objects,
-                    bytes: report.deleted.bytes - before.deleted.bytes,
-                },
-            });
-        }
-        if self.options.organisation.is_none() && report.looked_at > before.looked_at {
-            cursor::save(&mut change, next);
-        } else if links + given_up + objects == 0 {
-            return Ok(());
-        }
+        cursor::save(&mut change, next);
         match change.commit().await {
             Ok(()) | Err(Attempt::Lost) => Ok(()),
             Err(Attempt::Failed(error)) => Err(error),

@@ -7,6 +7,7 @@
 //! again: a push meets it with a new generation, whose key is another, so deleting the old object
 //! can't hit it. Nobody leans on a quarantined row either, so it needs no `condemned`.
 
+use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
 use crate::content::ObjectKey;
 use crate::core::Core;
@@ -53,7 +54,7 @@ impl Content<'_> {
         match record.state {
             BlobState::Deleting { since } => {
                 if self.due(since, now) {
-                    self.delete(&seen, report).await?;
+                    self.delete(&seen, now, report).await?;
                 }
                 Ok(())
             }
@@ -125,7 +126,11 @@ impl Content<'_> {
     async fn give_up(&self, seen: &Seen<BlobRecord>, now: Timestamp) -> Result<bool, Error> {
         let Some(record) = &seen.value else { return Ok(false) };
         let state = BlobState::Deleting { since: now };
-        self.write(seen, &BlobRecord { state, ..record.clone() }).await
+        let mut change = Change::new(self.core);
+        change.replace(seen, &BlobRecord { state, ..record.clone() });
+        let kind = EventKind::ContentGivenUp { digest: self.digest, size: record.size };
+        change.event(Event::by_system(self.organisation, now, kind));
+        won(change.commit().await)
     }
 
     async fn revive(&self, seen: &Seen<BlobRecord>) -> Result<(), Error> {
@@ -138,11 +143,7 @@ impl Content<'_> {
     async fn write(&self, seen: &Seen<BlobRecord>, record: &BlobRecord) -> Result<bool, Error> {
         let mut change = Change::new(self.core);
         change.replace(seen, record);
-        match change.commit().await {
-            Ok(()) => Ok(true),
-            Err(Attempt::Lost) => Ok(false),
-            Err(Attempt::Failed(error)) => Err(error),
-        }
+        won(change.commit().await)
     }
 
     /// The last step: the object, and then its row with its bytes. Where a push replaced the row
@@ -150,6 +151,7 @@ impl Content<'_> {
     pub(super) async fn delete(
         &self,
         seen: &Seen<BlobRecord>,
+        now: Timestamp,
         report: &mut CollectReport,
     ) -> Result<(), Error> {
         let Some(record) = &seen.value else { return Ok(()) };
@@ -168,10 +170,10 @@ impl Content<'_> {
         change.remove(seen);
         let size = i64::try_from(record.size).unwrap_or(i64::MAX);
         change.use_bytes(self.organisation, -size, None);
-        match change.commit().await {
-            Ok(()) => report.deleted.add(record.size),
-            Err(Attempt::Lost) => {}
-            Err(Attempt::Failed(error)) => return Err(error),
+        let kind = EventKind::ContentDeleted { digest: self.digest, size: record.size };
+        change.event(Event::by_system(self.organisation, now, kind));
+        if won(change.commit().await)? {
+            report.deleted.add(record.size);
         }
         Ok(())
     }
@@ -196,6 +198,15 @@ impl Content<'_> {
             report.settled.add(record.size);
         }
         Ok(())
+    }
+}
+
+/// Whether a commit happened; not where somebody changed the row first.
+fn won(committed: Result<(), Attempt>) -> Result<bool, Error> {
+    match committed {
+        Ok(()) => Ok(true),
+        Err(Attempt::Lost) => Ok(false),
+        Err(Attempt::Failed(error)) => Err(error),
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
 use crate::digest::Digest;
@@ -49,7 +50,7 @@ impl<'a> Links<'a> {
     ) -> Result<bool, Error> {
         let Some(record) = &seen.value else { return Ok(false) };
         if !self.has_home(repository).await? {
-            return self.remove(seen, false, report).await;
+            return self.remove(digest, repository, seen, false, report).await;
         }
         // What is a manifest stays until somebody deletes it; a deletion that broke off left it
         // condemned.
@@ -64,10 +65,12 @@ impl<'a> Links<'a> {
             if !names.is_empty() {
                 return Ok(record.needs_content());
             }
-            return self.remove(seen, true, report).await;
+            return self.remove(digest, repository, seen, true, report).await;
         }
         match unlink(self.core, self.organisation, repository, digest, seen).await? {
-            Unlinked::Condemned(condemned) => self.remove(&condemned, true, report).await,
+            Unlinked::Condemned(condemned) => {
+                self.remove(digest, repository, &condemned, true, report).await
+            }
             Unlinked::Named(_) => {
                 self.revive(seen).await?;
                 Ok(record.needs_content())
@@ -105,6 +108,8 @@ impl<'a> Links<'a> {
     /// Removes the link as it was seen; where its manifest stays, only what makes it a blob.
     async fn remove(
         &self,
+        digest: &Digest,
+        repository: RepositoryId,
         seen: &Seen<LinkRecord>,
         keep_manifest: bool,
         report: &mut CollectReport,
@@ -119,6 +124,9 @@ impl<'a> Links<'a> {
             } else {
                 change.remove(seen);
             }
+            let repository = self.core.reference_to(self.organisation, repository).await?;
+            let kind = EventKind::LinkCollected { repository, digest: *digest, size: record.size };
+            change.event(Event::by_system(self.organisation, self.now, kind));
             match change.commit().await {
                 Ok(()) => {}
                 Err(Attempt::Lost) => return Ok(true),

@@ -13,6 +13,8 @@
 
 use std::collections::HashSet;
 
+use crate::audit::{Event, EventKind, SYSTEM};
+use crate::change::{Attempt, Change};
 use crate::content::{ObjectEntry, ObjectKey};
 use crate::core::Core;
 use crate::error::Error;
@@ -53,18 +55,42 @@ pub(super) async fn sweep(
         let Some(last) = entries.last() else { return Ok(()) };
         after = Some(last.key.clone());
         done += entries.len() as u64;
+        let mut garbage = Vec::new();
         for (entry, verdict) in entries.iter().zip(judge(core, &entries).await?) {
             match verdict {
                 Verdict::Named => {}
                 Verdict::Foreign => report.foreign.add(entry.size),
                 Verdict::Garbage if dry_run => report.orphans.add(entry.size),
-                Verdict::Garbage => match core.blobs.delete(&entry.key).await {
-                    Ok(()) => report.orphans.add(entry.size),
-                    Err(error) => report.failure(None, &error),
-                },
+                Verdict::Garbage => garbage.push(entry),
+            }
+        }
+        announce(core, &garbage).await?;
+        for entry in garbage {
+            match core.blobs.delete(&entry.key).await {
+                Ok(()) => report.orphans.add(entry.size),
+                Err(error) => report.failure(None, &error),
             }
         }
         watch(&Progress { phase: "objects", done, bytes: 0 });
+    }
+}
+
+/// Writes a line for each object that is about to be deleted, all in one commit: no row is removed
+/// with an orphan that could carry it. In the system's chain, since no tenant has it.
+async fn announce(core: &Core, garbage: &[&ObjectEntry]) -> Result<(), Error> {
+    if garbage.is_empty() {
+        return Ok(());
+    }
+    let now = core.now().await?;
+    let mut change = Change::new(core);
+    for entry in garbage {
+        let kind = EventKind::OrphanDeleted { object: entry.key.to_string(), size: entry.size };
+        change.event(Event::by_system(SYSTEM, now, kind));
+    }
+    match change.commit().await {
+        Ok(()) => Ok(()),
+        Err(Attempt::Lost) => Err(Error::Contended { what: "the audit trail" }),
+        Err(Attempt::Failed(error)) => Err(error),
     }
 }
 

@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::Engine;
-use crate::access::Origin;
 use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
@@ -190,17 +189,12 @@ impl Scrub<'_> {
         let mut change = Change::new(self.core);
         let state = BlobState::Quarantined { since: now };
         change.replace(seen, &BlobRecord { state, ..record.clone() });
-        change.event(Event {
-            organisation,
-            at: now,
-            principal: "system".to_owned(),
-            origin: Origin::default(),
-            kind: EventKind::Maintained {
-                what: format!("quarantined {digest}: its object {what}"),
-                objects: 1,
-                bytes: record.size,
-            },
-        });
+        let kind = EventKind::ContentQuarantined {
+            digest: *digest,
+            size: record.size,
+            problem: format!("its object {what}"),
+        };
+        change.event(Event::by_system(organisation, now, kind));
         match change.commit().await {
             Ok(()) => Ok(true),
             Err(Attempt::Lost) => Ok(false),

@@ -1,5 +1,6 @@
 //! Uploads that nobody goes on with.
 
+use crate::audit::{Event, EventKind, UploadEnd};
 use crate::change::Seen;
 use crate::core::Core;
 use crate::error::Error;
@@ -9,6 +10,7 @@ use crate::id::{OrganisationId, SessionId};
 use crate::keys;
 use crate::meta::prefix_range;
 use crate::records::SessionRecord;
+use crate::seam::Timestamp;
 use crate::upload::give_up;
 
 /// Gives up what expired: first the row, so that no finishing commit can follow, then the object.
@@ -39,10 +41,25 @@ pub(super) async fn expire(
             if record.expires_at > now {
                 continue;
             }
-            if dry_run || give_up(core, organisation, id, &seen).await? {
+            if dry_run || expired(core, organisation, id, &seen, now).await? {
                 report.uploads.add(record.reserved_bytes);
             }
         }
         watch(&Progress { phase: "uploads", done, bytes: 0 });
     }
+}
+
+/// Gives up one upload; false where somebody went on with it meanwhile.
+async fn expired(
+    core: &Core,
+    organisation: OrganisationId,
+    session: SessionId,
+    seen: &Seen<SessionRecord>,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let Some(record) = &seen.value else { return Ok(false) };
+    let repository = core.reference_to(organisation, record.repository).await?;
+    let kind = EventKind::UploadEnded { repository, session, reason: UploadEnd::Expired };
+    let line = Event::by_system(organisation, now, kind);
+    give_up(core, organisation, session, seen, line).await
 }

@@ -151,7 +151,8 @@ impl Repository {
         let own = keys::blob(organisation, digest).len();
         for (key, _) in rows.iter().filter(|(key, _)| key.len() == own + 8) {
             let Some(candidate) = keys::last_number(key).map(RepositoryId) else { continue };
-            let Some(path) = self.core.path_of(organisation, candidate).await? else { continue };
+            let path = self.core.path_of(organisation, candidate).await?;
+            let Some((_, path)) = path else { continue };
             let from = match self.core.open(&self.caller, &path, Action::Pull).await {
                 Ok(from) => from,
                 Err(Error::NameUnknown { .. } | Error::Denied { .. }) => continue,
@@ -169,7 +170,7 @@ impl Repository {
             let scope = self.fresh_scope(attempt).await?;
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
-            let id = scope.write(&self.core, &mut change, &self.path, now);
+            let id = scope.write(self, &mut change, now);
             let source_key = keys::link(scope.organisation, digest, from);
             let source: Seen<LinkRecord> = self.core.read(source_key).await?;
             if !source.value.as_ref().is_some_and(|link| link.blob) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::{Action, Caller, Decision};
+use crate::audit::RepositoryRef;
 use crate::change::Seen;
 use crate::core::Core;
 use crate::error::Error;
@@ -138,12 +139,32 @@ fn damaged(error: impl std::fmt::Display) -> Error {
 }
 
 impl Core {
-    /// The full name of a repository now; none where it, its registry or its organisation is gone.
+    /// How a line that is written now names a repository.
+    pub(crate) async fn reference_to(
+        &self,
+        organisation: OrganisationId,
+        id: RepositoryId,
+    ) -> Result<RepositoryRef, Error> {
+        // Names that can't be read any more must not keep a line from being written.
+        let path = match self.path_of(organisation, id).await {
+            Err(Error::Corrupted(_)) => None,
+            other => other?,
+        };
+        let gone = RepositoryRef { id, registry: RegistryId(0), path: String::new() };
+        Ok(path.map_or(gone, |(registry, path)| RepositoryRef {
+            id,
+            registry,
+            path: path.to_string(),
+        }))
+    }
+
+    /// The registry and the full name of a repository now; none where it, its registry or its
+    /// organisation is gone.
     pub(crate) async fn path_of(
         &self,
         organisation: OrganisationId,
         repository: RepositoryId,
-    ) -> Result<Option<RepositoryPath>, Error> {
+    ) -> Result<Option<(RegistryId, RepositoryPath)>, Error> {
         let owner: Seen<OrganisationRecord> = self.read(keys::organisation(organisation)).await?;
         let row: Seen<RepositoryRecord> =
             self.read(keys::repository(organisation, repository)).await?;
@@ -157,6 +178,7 @@ impl Core {
             return Ok(None);
         }
         let path = format!("{}/{}/{}", owner.name, registry.name, record.name);
-        path.parse().map(Some).map_err(damaged)
+        let path = path.parse().map_err(damaged)?;
+        Ok(Some((record.registry, path)))
     }
 }

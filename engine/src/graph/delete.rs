@@ -64,7 +64,7 @@ impl Repository {
             change.commit().await?;
         };
         let now = self.core.now().await?;
-        scope.write(&self.core, &mut change, &self.path, now);
+        scope.write(self, &mut change, now);
         if record.blob {
             let rest = LinkRecord { manifest: None, state: LinkState::Live, ..record.clone() };
             change.replace(link, &rest);
@@ -141,7 +141,7 @@ impl Repository {
             let Some(record) = &link.value else { return Err(Attempt::Lost) };
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
-            scope.write(&self.core, &mut change, &self.path, now);
+            scope.write(self, &mut change, now);
             if record.manifest.is_some() {
                 let rest = LinkRecord { blob: false, state: LinkState::Live, ..record.clone() };
                 change.replace(&link, &rest);

@@ -98,7 +98,7 @@ impl Repository {
     async fn try_push(&self, scope: &Scope, push: &Push<'_>) -> Result<PushedManifest, Attempt> {
         let now = self.core.now().await?;
         let mut change = Change::new(&self.core);
-        let id = scope.write(&self.core, &mut change, &self.path, now);
+        let id = scope.write(self, &mut change, now);
         let rows = self.rows(scope, id, &push.digest).await?;
         let children = self.children(scope, id, push, &mut change).await?;
 

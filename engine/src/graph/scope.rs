@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::access::Target;
-use crate::audit::RepositoryRef;
+use crate::audit::{EventKind, RepositoryRef};
 use crate::change::{Change, Seen};
 use crate::core::Core;
 use crate::error::Error;
+use crate::graph::Repository;
 use crate::graph::cache::stripe_of_organisation;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
@@ -52,14 +53,14 @@ impl Scope {
     }
 
     /// Makes `change` require that organisation, registry and repository are as they were read,
-    /// and create the repository where it is not there yet.
+    /// and create the repository, with its line, where it is not there yet.
     pub(crate) fn write(
         &self,
-        core: &Core,
+        repository: &Repository,
         change: &mut Change<'_>,
-        path: &RepositoryPath,
         now: Timestamp,
     ) -> RepositoryId {
+        let (core, path) = (&repository.core, &repository.path);
         change.lean(&self.organisation_row);
         change.lean(&self.registry_row);
         if let Some((id, row)) = &self.repository {
@@ -76,6 +77,8 @@ impl Scope {
         let key = keys::repository(self.organisation, id);
         change.absent(key.clone());
         change.put(key, &record);
+        let kind = EventKind::RepositoryCreated { repository: self.reference(id, path) };
+        change.event(repository.event(now, kind));
         change.touches(stripe_of_organisation(self.organisation));
         id
     }

@@ -51,7 +51,7 @@ impl Repository {
             };
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
-            scope.write(&self.core, &mut change, &self.path, now);
+            scope.write(self, &mut change, now);
             change.remove(&seen);
             change.delete(keys::tag_of(scope.organisation, id, old.number, tag.as_str()));
             change.touches(stripe_of_reference(id, tag.as_str()));

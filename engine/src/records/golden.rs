@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::access::{Origin, Role};
-use crate::audit::{Event, EventKind, RepositoryRef, decode_event, encode_event};
+use crate::audit::{Event, EventKind, RepositoryRef, UploadEnd, decode_event, encode_event};
 use crate::digest::{Algorithm, Hasher};
 use crate::id::{ChainId, OrganisationId};
 
@@ -203,8 +203,28 @@ fn lines_of_the_trail_are_as_their_golden_files() {
         EventKind::Identity { change: text("created"), subject: text("user:bob") },
         EventKind::Maintained { what: text("collected"), objects: 3, bytes: 4096 },
         EventKind::Sealed { heads: vec![(ChainId(11), 12, [13; 32])] },
+        EventKind::RepositoryCreated { repository: repository() },
+        EventKind::UploadStarted { repository: repository(), session: SessionId([14; 16]) },
+        EventKind::UploadEnded {
+            repository: repository(),
+            session: SessionId([14; 16]),
+            reason: UploadEnd::Expired,
+        },
+        EventKind::LinkCollected { repository: repository(), digest, size: 4096 },
+        EventKind::ContentGivenUp { digest, size: 4096 },
+        EventKind::ContentDeleted { digest, size: 4096 },
+        EventKind::ContentQuarantined {
+            digest,
+            size: 4096,
+            problem: text("its object is missing"),
+        },
+        EventKind::ContentAdopted { digest, size: 4096, object: text("01/sha256/ab/cd.ef") },
+        EventKind::OrphanDeleted { object: text("01/in-flight/ef"), size: 4096 },
+        EventKind::QuotaChanged { from_bytes: None, to_bytes: Some(1 << 40) },
     ];
     for kind in kinds {
+        let json = serde_json::to_value(&kind).unwrap();
+        assert!(json.get(kind.name()).is_some(), "a kind is named as in its JSON: {json}");
         let name = format!("event.v1.{}", kind.name());
         let event = Event {
             organisation: OrganisationId(1),

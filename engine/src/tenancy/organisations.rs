@@ -210,7 +210,8 @@ impl Engine {
             let record = OrganisationRecord { name: new.to_string(), ..tenant.record.clone() };
             let since = core.now().await?;
             let change = format!("renamed from {name} to {new}");
-            let mut rows = settings_change(core, caller, &tenant, &record, since, change);
+            let kind = EventKind::OrganisationChanged { change };
+            let mut rows = settings_change(core, caller, &tenant, &record, since, kind);
             rows.replace(&tenant.name_row, &NameRecord::Reserved { former: tenant.id.0, since });
             rows.replace(&new_row, &NameRecord::Live(tenant.id.0));
             rows.commit().await?;
@@ -237,11 +238,9 @@ impl Engine {
             let record = OrganisationRecord { quota_bytes, ..tenant.record.clone() };
             if record != tenant.record {
                 let now = core.now().await?;
-                let quota = match quota_bytes {
-                    Some(bytes) => format!("quota set to {bytes} bytes"),
-                    None => "quota removed".to_owned(),
-                };
-                settings_change(core, caller, &tenant, &record, now, quota).commit().await?;
+                let from_bytes = tenant.record.quota_bytes;
+                let kind = EventKind::QuotaChanged { from_bytes, to_bytes: quota_bytes };
+                settings_change(core, caller, &tenant, &record, now, kind).commit().await?;
             }
             Ok(Organisation::new(tenant.id, &record)?)
         })
@@ -311,11 +310,10 @@ fn settings_change<'a>(
     tenant: &Tenant,
     record: &OrganisationRecord,
     now: Timestamp,
-    what: String,
+    kind: EventKind,
 ) -> Change<'a> {
     let mut change = Change::new(core);
     change.replace(&tenant.row, record);
-    let kind = EventKind::OrganisationChanged { change: what };
     change.event(Event::by(caller, tenant.id, now, kind));
     change.touches(stripe_of_organisation(tenant.id));
     change

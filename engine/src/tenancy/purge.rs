@@ -7,8 +7,7 @@
 
 use std::ops::Range;
 
-use crate::access::Origin;
-use crate::audit::{Event, EventKind};
+use crate::audit::{Event, EventKind, UploadEnd};
 use crate::change::{Attempt, Change, Seen, retry};
 use crate::content::{ObjectKey, WriteState};
 use crate::core::Core;
@@ -310,15 +309,17 @@ async fn strip_members(
                 if record.registries.remove(&registry).is_none() {
                     return Ok(());
                 }
+                let principal = key.get(members.len()..).unwrap_or_default();
+                let principal = String::from_utf8_lossy(principal).into_owned();
                 let mut change = Change::new(core);
                 if record.role.is_none() && record.registries.is_empty() {
-                    let principal = key.get(members.len()..).unwrap_or_default();
-                    let principal = String::from_utf8_lossy(principal);
                     change.delete(keys::membership(&principal, organisation));
                     change.remove(&row);
                 } else {
                     change.replace(&row, &record);
                 }
+                let kind = EventKind::MemberSet { principal, registry: Some(registry), role: None };
+                change.event(Event::by_system(organisation, core.now().await?, kind));
                 change.commit().await
             })?;
         }
@@ -341,6 +342,9 @@ async fn remove_sessions(
         change.remove(&row);
         let reserved = i64::try_from(record.reserved_bytes).unwrap_or(i64::MAX);
         change.use_bytes(organisation, -reserved, None);
+        let repository = core.reference_to(organisation, record.repository).await?;
+        let kind = EventKind::UploadEnded { repository, session, reason: UploadEnd::Purged };
+        change.event(Event::by_system(organisation, core.now().await?, kind));
         match change.commit().await {
             Ok(()) => {}
             // It ended by itself meanwhile.
@@ -425,17 +429,12 @@ async fn maintained(
     before: Purged,
     now: &Purged,
 ) -> Result<Event, Error> {
-    Ok(Event {
-        organisation,
-        at: core.now().await?,
-        principal: "system".to_owned(),
-        origin: Origin::default(),
-        kind: EventKind::Maintained {
-            what: format!("removed {} {what}", now.rows - before.rows),
-            objects: now.objects - before.objects,
-            bytes: now.bytes - before.bytes,
-        },
-    })
+    let kind = EventKind::Maintained {
+        what: format!("removed {} {what}", now.rows - before.rows),
+        objects: now.objects - before.objects,
+        bytes: now.bytes - before.bytes,
+    };
+    Ok(Event::by_system(organisation, core.now().await?, kind))
 }
 
 /// Rows that are removed page by page: each page is the first of what is left behind the last.

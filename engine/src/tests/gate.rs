@@ -1,6 +1,8 @@
-//! A metadata store that stops one read, or the reply to one commit, until a test lets it go on.
+//! A metadata store that stops one read, or the reply to one commit, until a test lets it go on,
+//! and that remembers what was committed.
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
@@ -13,6 +15,7 @@ use crate::meta::{
 use crate::seam::Timestamp;
 
 /// Stops the first read of a manifest's row once it is armed, or the first reply to a commit.
+/// Remembers all commits that happened.
 #[derive(Debug)]
 pub(crate) struct Gate {
     inner: MemoryStore,
@@ -20,12 +23,14 @@ pub(crate) struct Gate {
     armed_commit: AtomicBool,
     reached: Notify,
     open: Notify,
+    committed: Mutex<Vec<Commit>>,
 }
 
 impl Gate {
     pub(crate) fn new(inner: MemoryStore) -> Self {
         let (armed, armed_commit) = (false.into(), false.into());
-        Self { inner, armed, armed_commit, reached: Notify::new(), open: Notify::new() }
+        let (reached, open) = (Notify::new(), Notify::new());
+        Self { inner, armed, armed_commit, reached, open, committed: Mutex::default() }
     }
 
     /// From now on the next read of a manifest's row stops.
@@ -36,6 +41,11 @@ impl Gate {
     /// From now on the next commit stops when it is done, before it replies.
     pub(crate) fn arm_commit(&self) {
         self.armed_commit.store(true, Ordering::SeqCst);
+    }
+
+    /// What was committed since the last call.
+    pub(crate) fn committed(&self) -> Vec<Commit> {
+        std::mem::take(&mut self.committed.lock().unwrap())
     }
 
     /// Waits until something has stopped.
@@ -73,7 +83,11 @@ impl MetaStore for Gate {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, MetaError> {
+        let copy = commit.clone();
         let committed = self.inner.commit(commit).await;
+        if committed.is_ok() {
+            self.committed.lock().unwrap().push(copy);
+        }
         if self.armed_commit.swap(false, Ordering::SeqCst) {
             self.reached.notify_one();
             self.open.notified().await;

@@ -1,6 +1,7 @@
 //! The engine's face, end to end over memory stores.
 
 mod gate;
+mod lines;
 mod races;
 pub(crate) mod support;
 mod walk;

@@ -9,16 +9,17 @@ use futures::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use crate::access::Action;
+use crate::audit::UploadEnd;
 use crate::change::{Attempt, Change, Seen};
 use crate::digest::Hasher;
 use crate::error::Error;
 use crate::graph::Repository;
 use crate::id::SessionId;
 use crate::records::SessionRecord;
+use crate::upload::Upload;
 use crate::upload::pipeline::{Checkpoint, CheckpointError, Pipeline};
 use crate::upload::session::MAX_RESERVE_BYTES;
 use crate::upload::writers::Writing;
-use crate::upload::{Upload, give_up};
 
 /// What is known of a chunk before its bytes come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -216,7 +217,7 @@ impl Repository {
             Ok(checkpoint) => checkpoint,
             Err(CheckpointError::Sync(error)) => {
                 // What was written is garbage, whatever a later sync would say.
-                give_up(&self.core, self.scope.organisation, open.id, &open.seen).await?;
+                self.give_up(open.id, &open.seen, UploadEnd::Failed).await?;
                 return Err(error.into());
             }
             Err(CheckpointError::Write(error)) => return Err(error),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
 use crate::access::Action;
-use crate::audit::EventKind;
+use crate::audit::{EventKind, UploadEnd};
 use crate::change::{Change, Seen, retry};
 use crate::content::{ObjectKey, ObjectRead, StoreError, WriteState};
 use crate::core::Core;
@@ -15,9 +15,9 @@ use crate::id::SessionId;
 use crate::keys;
 use crate::records::{BlobRecord, SessionRecord};
 use crate::upload::Chunk;
+use crate::upload::Started;
 use crate::upload::append::{Open, SourceError};
 use crate::upload::pipeline::CheckpointError;
-use crate::upload::{Started, give_up};
 
 /// How much of an object is read at a time to verify it.
 const READ_BYTES: usize = 1 << 20;
@@ -126,8 +126,7 @@ impl Repository {
 
     /// Gives up an upload that can't be finished; what can't be taken away now expires.
     async fn abandon(&self, id: SessionId, seen: &Seen<SessionRecord>) {
-        let organisation = self.scope.organisation;
-        if let Err(error) = give_up(&self.core, organisation, id, seen).await {
+        if let Err(error) = self.give_up(id, seen, UploadEnd::Failed).await {
             tracing::warn!(%id, %error, "a failed upload stays until it expires");
         }
     }
@@ -228,7 +227,7 @@ impl Repository {
             }
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
-            let id = scope.write(&self.core, &mut change, &self.path, now);
+            let id = scope.write(self, &mut change, now);
             let rows = self.rows(&scope, id, &digest).await?;
             used = !keep_content(&mut change, &rows.blob);
             if used {

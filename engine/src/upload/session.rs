@@ -1,6 +1,7 @@
 //! An upload's row: start, look, cancel, give up.
 
 use crate::access::Action;
+use crate::audit::{Event, EventKind, UploadEnd};
 use crate::change::{Attempt, Change, Seen, retry};
 use crate::content::{ObjectKey, WriteState};
 use crate::core::Core;
@@ -82,7 +83,7 @@ impl Repository {
             let scope = self.fresh_scope(attempt).await?;
             let now = self.core.now().await?;
             let mut change = Change::new(&self.core);
-            let repository = scope.write(&self.core, &mut change, &self.path, now);
+            let repository = scope.write(self, &mut change, now);
             let record = SessionRecord {
                 repository,
                 principal: self.caller.principal.as_str().to_owned(),
@@ -99,6 +100,9 @@ impl Repository {
             change.put(key.clone(), &record);
             let delta = i64::try_from(reserved_bytes).unwrap_or(i64::MAX);
             change.use_bytes(scope.organisation, delta, scope.quota_bytes);
+            let reference = scope.reference(repository, &self.path);
+            let kind = EventKind::UploadStarted { repository: reference, session: id };
+            change.event(self.event(now, kind));
             change.commit().await?;
             Ok(Seen::of(key, record))
         })?;
@@ -140,13 +144,28 @@ impl Repository {
         self.demand(Action::Push)?;
         let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
         let (seen, _) = self.session(id).await?;
-        let given_up = give_up(&self.core, self.scope.organisation, id, &seen).await?;
+        let given_up = self.give_up(id, &seen, UploadEnd::Cancelled).await?;
         drop(writing);
         if given_up { Ok(()) } else { Err(Error::UploadUnknown { id: id.to_string() }) }
     }
+
+    /// Gives up an upload of this caller; see [`give_up`].
+    pub(super) async fn give_up(
+        &self,
+        session: SessionId,
+        seen: &Seen<SessionRecord>,
+        reason: UploadEnd,
+    ) -> Result<bool, Error> {
+        let Some(record) = &seen.value else { return Ok(false) };
+        // The first thing pushed to a new repository: the handle may not know its id.
+        let repository = self.scope.reference(record.repository, &self.path);
+        let now = self.core.now().await?;
+        let line = self.event(now, EventKind::UploadEnded { repository, session, reason });
+        give_up(&self.core, self.scope.organisation, session, seen, line).await
+    }
 }
 
-/// Removes an upload's row and then its object. False where the row changed meanwhile: somebody
+/// Removes an upload's row, with a `line` for it, and then its object. False where the row changed meanwhile: somebody
 /// went on with it or ended it, and nothing was done.
 ///
 /// The row goes first: from then on no finishing commit can happen (it requires the row), so the
@@ -156,10 +175,12 @@ pub(crate) async fn give_up(
     organisation: OrganisationId,
     id: SessionId,
     seen: &Seen<SessionRecord>,
+    line: Event,
 ) -> Result<bool, Error> {
     let Some(record) = &seen.value else { return Ok(false) };
     let mut change = Change::new(core);
     change.remove(seen);
+    change.event(line);
     let reserved = i64::try_from(record.reserved_bytes).unwrap_or(i64::MAX);
     change.use_bytes(organisation, -reserved, None);
     match change.commit().await {

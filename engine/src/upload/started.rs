@@ -1,16 +1,13 @@
 //! Uploads of one request alone: whoever began one can't come back to it.
 
-use std::sync::Arc;
-
+use crate::audit::UploadEnd;
 use crate::change::Seen;
-use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::Repository;
-use crate::id::{OrganisationId, SessionId};
+use crate::id::SessionId;
 use crate::keys;
 use crate::records::SessionRecord;
-use crate::upload::give_up;
 
 /// How often the row is read again where a commit that was on its way changed it.
 const TRIES: usize = 8;
@@ -21,8 +18,7 @@ const TRIES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Started {
     /// Taken once the upload ended.
-    core: Option<Arc<Core>>,
-    organisation: OrganisationId,
+    repository: Option<Repository>,
     id: SessionId,
 }
 
@@ -39,8 +35,7 @@ impl Repository {
         let (repository, digest) = (self.clone(), *digest);
         let starting = tokio::spawn(async move {
             let (id, seen) = repository.start(Some(&digest), length).await?;
-            let organisation = repository.scope.organisation;
-            Ok((Started { core: Some(repository.core), organisation, id }, seen))
+            Ok((Started { repository: Some(repository), id }, seen))
         });
         let started = starting.await;
         started.unwrap_or_else(|error| Err(Error::Unavailable(format!("starting: {error}"))))
@@ -54,40 +49,41 @@ impl Started {
 
     /// A commit removed its row.
     pub(super) fn ended(mut self) {
-        self.core = None;
+        self.repository = None;
     }
 
     /// Gives it up, unless a commit ended it already; what can't be taken away now expires.
     pub(crate) async fn give_up(mut self) {
         // Whoever drops this future now leaves the rest to the drop.
-        if let Some(core) = &self.core {
-            end(core, self.organisation, self.id).await;
+        if let Some(repository) = &self.repository {
+            end(repository, self.id).await;
         }
-        self.core = None;
+        self.repository = None;
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        let Some(core) = self.core.take() else { return };
-        let (organisation, id) = (self.organisation, self.id);
+        let Some(repository) = self.repository.take() else { return };
+        let id = self.id;
         // Without a runtime the process ends: it expires.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { end(&core, organisation, id).await });
+            runtime.spawn(async move { end(&repository, id).await });
         }
     }
 }
 
-async fn end(core: &Core, organisation: OrganisationId, id: SessionId) {
-    if let Err(error) = try_end(core, organisation, id).await {
+async fn end(repository: &Repository, id: SessionId) {
+    if let Err(error) = try_end(repository, id).await {
         tracing::warn!(%id, %error, "an upload that was given up stays until it expires");
     }
 }
 
-async fn try_end(core: &Core, organisation: OrganisationId, id: SessionId) -> Result<(), Error> {
+async fn try_end(repository: &Repository, id: SessionId) -> Result<(), Error> {
+    let key = keys::session(repository.scope.organisation, id);
     for _ in 0..TRIES {
-        let seen: Seen<SessionRecord> = core.read(keys::session(organisation, id)).await?;
-        if seen.value.is_none() || give_up(core, organisation, id, &seen).await? {
+        let seen: Seen<SessionRecord> = repository.core.read(key.clone()).await?;
+        if seen.value.is_none() || repository.give_up(id, &seen, UploadEnd::Failed).await? {
             return Ok(());
         }
     }

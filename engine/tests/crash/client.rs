@@ -145,7 +145,7 @@ impl Client {
         let deed = self.ask(
             format!("set the quota of {name}"),
             vec![(Item::Organisation(name.to_owned()), Value::Says(format!("{quota:?}")))],
-            vec![(name.to_owned(), "organisation_changed".to_owned())],
+            vec![(name.to_owned(), "quota_changed".to_owned())],
             true,
         );
         let engine = &self.world.engine;

@@ -192,7 +192,7 @@ pub(crate) async fn trail(world: &World, history: &History, at: usize, seen: &Se
                     *least = least.saturating_sub(1);
                     *most = most.checked_sub(1).ok_or(format!("one line too many: {text}"))?;
                 }
-                None if text == "maintained" => {}
+                None if follows(&line.event.kind) => {}
                 None => return Err(format!("a line for what nobody did: {text}")),
             }
         }
@@ -201,6 +201,21 @@ pub(crate) async fn trail(world: &World, history: &History, at: usize, seen: &Se
         }
     }
     Ok(())
+}
+
+/// Whether a line tells of what follows from a deed by the engine's own rules, or belongs to an
+/// upload whose end is the deed.
+fn follows(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Maintained { .. }
+            | EventKind::RepositoryCreated { .. }
+            | EventKind::UploadStarted { .. }
+            | EventKind::UploadEnded { .. }
+            | EventKind::LinkCollected { .. }
+            | EventKind::ContentGivenUp { .. }
+            | EventKind::ContentDeleted { .. }
+    )
 }
 
 /// A line of the trail as `client` expects it.

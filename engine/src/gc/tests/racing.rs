@@ -104,7 +104,7 @@ async fn a_push_of_what_is_being_deleted_makes_a_new_generation_that_stays() {
     assert_ne!(blob(&world, &digest).await.unwrap().generation, old);
     // A collector that read the row before the push deletes the object it read of.
     let mut stale = CollectReport::default();
-    content.delete(&deleting, &mut stale).await.unwrap();
+    content.delete(&deleting, now, &mut stale).await.unwrap();
     assert_eq!(stale.deleted.count, 0);
     assert!(readable(&world, &digest).await);
     assert_eq!(used(&world).await, 6);

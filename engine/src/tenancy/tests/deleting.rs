@@ -2,6 +2,7 @@
 
 use super::{Town, caller, operator, organisation, principal, registry};
 use crate::access::{Action, Role};
+use crate::audit::{EventKind, TrailQuery};
 use crate::content::BlobStore;
 use crate::gc::FsckOptions;
 use crate::meta::{Row, prefix_range};
@@ -66,8 +67,8 @@ async fn nothing_is_left_of_a_deleted_organisation_but_its_trail() {
     assert_eq!(town.rows(b"p").await, []);
     assert_eq!(town.blobs.list("", None, 10).await.unwrap(), []);
     assert_eq!((purged.objects, purged.bytes), (2, 5));
-    // That it was deleted, and that its rows went away.
-    assert_eq!(town.rows(&keys::audit_chains(id)).await.len(), lines + 2);
+    // That it was deleted, that the upload ended with it, and that its rows went away.
+    assert_eq!(town.rows(&keys::audit_chains(id)).await.len(), lines + 3);
     let again = purge(&town.engine.core).await.unwrap();
     assert_eq!(again.rows, 0);
 }
@@ -103,6 +104,17 @@ async fn a_deleted_registry_takes_only_its_own_along() {
     let members = engine.members(&ann, &acme, None, 10).await.unwrap();
     let names: Vec<_> = members.items.iter().map(|member| member.principal.as_str()).collect();
     assert_eq!(names, ["user:ann", "user:eve"], "bob had no other role");
+    let query = TrailQuery { principal: Some("system".to_owned()), ..TrailQuery::default() };
+    let lines = engine.trail(&ann, Some(&acme), &query, None, 10).await.unwrap().items;
+    let stripped = |who: &str| {
+        let kind = EventKind::MemberSet {
+            principal: format!("user:{who}"),
+            registry: Some(gone),
+            role: None,
+        };
+        lines.iter().any(|line| line.event.kind == kind)
+    };
+    assert!(stripped("bob") && stripped("eve"), "{lines:?}");
     let report = engine.fsck(&FsckOptions::default(), &|_| {}).await.unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
 }
