@@ -1,5 +1,6 @@
 //! The group `engine`: the engine alone, without a protocol.
 
+mod catalog;
 mod commit;
 mod memory;
 mod resolve;
@@ -14,5 +15,6 @@ pub fn run(report: &mut Report) -> Result<()> {
     stream::run(report)?;
     commit::run(report)?;
     resolve::run(report)?;
+    catalog::run(report)?;
     memory::run(report)
 }

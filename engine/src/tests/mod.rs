@@ -1,5 +1,6 @@
 //! The engine's face, end to end over memory stores.
 
+mod catalog;
 mod gate;
 mod lines;
 mod races;
