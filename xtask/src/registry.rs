@@ -1,8 +1,11 @@
 //! A registry of our own, started as a person would: `strongroom serve` in its release build, on a
 //! free port of this machine. It can end well, and it can be killed in the middle of its work.
+//!
+//! Where its bytes and facts lie, and whether it speaks TLS, is its [`Setup`].
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -23,6 +26,9 @@ pub const PASSWORD: &str = "only-for-this-test";
 /// The organisation and the registry that are there from the first start.
 pub const HOME: &str = "default/main";
 
+/// The file of the certificate that [`Setup::with_tls`] makes.
+pub const CERTIFICATE: &str = "tls.crt";
+
 /// How long it may take to start, also after a kill, or to end well.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -32,11 +38,39 @@ pub fn build() -> Result<PathBuf> {
     Ok(workspace::target()?.join("release/strongroom"))
 }
 
+/// What a server is told beside its data folder: settings, as variables of its environment.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    variables: Vec<(String, String)>,
+    tls: bool,
+}
+
+impl Setup {
+    /// Sets one.
+    pub fn with(mut self, variable: &str, value: impl Into<String>) -> Self {
+        self.variables.push((variable.to_owned(), value.into()));
+        self
+    }
+
+    /// Gives it a certificate that it signed itself, kept in `folder`.
+    pub fn with_tls(self, folder: &Path) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+        let (certificate, key) = (folder.join(CERTIFICATE), folder.join("tls.key"));
+        std::fs::write(&certificate, made.cert.pem())?;
+        std::fs::write(&key, made.signing_key.serialize_pem())?;
+        let setup = self
+            .with("STRONGROOM_TLS_CERTIFICATE", certificate.to_string_lossy())
+            .with("STRONGROOM_TLS_KEY", key.to_string_lossy());
+        Ok(Self { tls: true, ..setup })
+    }
+}
+
 /// A running server, ended when this is dropped.
 pub struct Registry {
     program: PathBuf,
     data: PathBuf,
     log: PathBuf,
+    setup: Setup,
     /// `127.0.0.1:PORT`; the same over all restarts, as clients keep it in the names of images.
     address: String,
     child: Child,
@@ -46,11 +80,17 @@ impl Registry {
     /// Starts `program` on an empty or a used `data` folder, and waits until it answers. What it
     /// prints goes to `log`.
     pub fn start(program: &Path, data: &Path, log: &Path) -> Result<Self> {
-        let (child, address) = serve(program, data, log, "127.0.0.1:0")?;
+        Self::start_with(program, data, log, Setup::default())
+    }
+
+    /// The same with more settings.
+    pub fn start_with(program: &Path, data: &Path, log: &Path, setup: Setup) -> Result<Self> {
+        let (child, address) = serve(program, data, log, &setup, "127.0.0.1:0")?;
         let registry = Self {
             program: program.to_owned(),
             data: data.to_owned(),
             log: log.to_owned(),
+            setup,
             address,
             child,
         };
@@ -82,15 +122,16 @@ impl Registry {
 
     /// Starts again on the same data and the same port, after [`Self::kill`].
     pub fn restart(&mut self) -> Result<()> {
-        let (child, _) = serve(&self.program, &self.data, &self.log, &self.address)?;
+        let (child, _) = serve(&self.program, &self.data, &self.log, &self.setup, &self.address)?;
         self.child = child;
         self.wait_until_up()
     }
 
     /// `strongroom VERB --data DIR`, beside the serving process or after it. Fails when it fails.
-    pub fn verb(&self, verb: &str) -> Result<()> {
+    pub fn verb(&self, verb: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.arg(verb).arg("--data").arg(&self.data);
+        command.args(verb).arg("--data").arg(&self.data);
+        command.envs(self.setup.variables.iter().map(|(name, value)| (name, value)));
         run::show(&mut command)
     }
 
@@ -114,6 +155,11 @@ impl Registry {
 
     /// Up is when it asks who we are: routes, users and storage are there.
     fn wait_until_up(&self) -> Result<()> {
+        if self.setup.tls {
+            // Our own client speaks no TLS; it listens from the line on that told its address.
+            TcpStream::connect(&self.address)?;
+            return Ok(());
+        }
         let start = Instant::now();
         let anonymous = Client::anonymous(&self.address);
         loop {
@@ -137,12 +183,19 @@ impl Drop for Registry {
 }
 
 /// Starts it and waits for the line that tells its address.
-fn serve(program: &Path, data: &Path, log: &Path, listen: &str) -> Result<(Child, String)> {
+fn serve(
+    program: &Path,
+    data: &Path,
+    log: &Path,
+    setup: &Setup,
+    listen: &str,
+) -> Result<(Child, String)> {
     let mut sink = File::options().create(true).append(true).open(log)?;
     let mut child = Command::new(program)
         .args(["serve", "--listen", listen, "--data"])
         .arg(data)
         .env("STRONGROOM_BOOTSTRAP_PASSWORD", PASSWORD)
+        .envs(setup.variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(sink.try_clone()?)
@@ -171,7 +224,7 @@ fn serve(program: &Path, data: &Path, log: &Path, listen: &str) -> Result<(Child
 
 /// The `HOST:PORT` of the first plain address in a line.
 fn address_in(line: &str) -> Option<String> {
-    let rest = line.split("http://").nth(1)?;
+    let (_, rest) = line.split_once("http://").or_else(|| line.split_once("https://"))?;
     let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
     let address = &rest[..end.unwrap_or(rest.len())];
     address.parse::<std::net::SocketAddr>().ok().map(|address| address.to_string())
@@ -197,6 +250,8 @@ mod tests {
     fn the_address_is_found_in_a_sentence() {
         let line = "listening on http://127.0.0.1:34567, press Ctrl-C to end";
         assert_eq!(address_in(line).as_deref(), Some("127.0.0.1:34567"));
+        let line = "listening on https://127.0.0.1:34568";
+        assert_eq!(address_in(line).as_deref(), Some("127.0.0.1:34568"));
         assert_eq!(address_in("docker login 127.0.0.1:34567"), None);
         assert_eq!(address_in("see http://example.org/"), None);
     }

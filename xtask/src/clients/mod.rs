@@ -106,10 +106,10 @@ impl Scene {
     }
 
     fn end(&mut self) -> Result<()> {
-        self.registry.verb("gc")?;
-        self.registry.verb("fsck")?;
+        self.registry.verb(&["gc"])?;
+        self.registry.verb(&["fsck"])?;
         self.registry.stop()?;
-        self.registry.verb("fsck")
+        self.registry.verb(&["fsck"])
     }
 
     /// A path in this test's own folder.
