@@ -18,7 +18,7 @@ use crate::meta::MetaStore;
 use crate::records::FormatRecord;
 use crate::seam::Seams;
 use crate::tenancy::purge::reopen_all;
-use crate::upload::Writers;
+use crate::upload::{Moves, Writers};
 
 /// The version of the store that this program reads and writes. An older one is migrated when an
 /// engine is built over it; a newer one is refused.
@@ -85,6 +85,7 @@ impl EngineBuilder {
             chain,
             cache: Arc::new(Cache::new(self.settings.cache_bytes)),
             writers: Writers::default(),
+            moves: Moves::default(),
             pulls: PullLog::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             last_number: 0.into(),

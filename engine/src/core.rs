@@ -17,7 +17,7 @@ use crate::manifest;
 use crate::meta::{Key, MetaStore};
 use crate::records::Record;
 use crate::seam::{Seams, Timestamp};
-use crate::upload::Writers;
+use crate::upload::{Moves, Writers};
 
 /// What an embedder may set; the defaults are a registry's.
 #[derive(Debug, Clone)]
@@ -79,6 +79,7 @@ pub(crate) struct Core {
     pub(crate) chain: ChainId,
     pub(crate) cache: Arc<Cache>,
     pub(crate) writers: Writers,
+    pub(crate) moves: Moves,
     pub(crate) pulls: PullLog,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) last_number: AtomicU64,

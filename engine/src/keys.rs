@@ -352,6 +352,8 @@ pub(crate) mod object {
         pub(crate) organisation: OrganisationId,
         pub(crate) digest: Option<Digest>,
         pub(crate) generation: SessionId,
+        /// Whether it is no object of its own but a part that only an unfinished one needs.
+        pub(crate) part: bool,
     }
 
     /// Reads a listed key; `None` where it is none of ours.
@@ -364,13 +366,15 @@ pub(crate) mod object {
         // more segments may follow either form.
         if kind == "in-flight" {
             let generation = SessionId::parse(segments.next()?)?;
-            return Some(Parsed { organisation, digest: None, generation });
+            let part = segments.next().is_some();
+            return Some(Parsed { organisation, digest: None, generation, part });
         }
         let (_fan, name) = (segments.next()?, segments.next()?);
         let (hex, generation) = name.split_once('.')?;
         let digest = format!("{kind}:{hex}").parse().ok()?;
         let generation = SessionId::parse(generation)?;
-        Some(Parsed { organisation, digest: Some(digest), generation })
+        let part = segments.next().is_some();
+        Some(Parsed { organisation, digest: Some(digest), generation, part })
     }
 }
 
@@ -384,12 +388,12 @@ mod tests {
         let (organisation, generation) = (OrganisationId(7), SessionId([9; 16]));
         let digest = Digest::of(Algorithm::Sha512, b"x");
         let settled = object::settled(organisation, &digest, generation);
-        let parsed = object::Parsed { organisation, digest: Some(digest), generation };
+        let parsed = object::Parsed { organisation, digest: Some(digest), generation, part: false };
         assert_eq!(object::parse(&settled), Some(parsed));
         let part = ObjectKey::new(format!("{settled}/part-000001.ab")).unwrap();
-        assert_eq!(object::parse(&part), Some(parsed));
+        assert_eq!(object::parse(&part), Some(object::Parsed { part: true, ..parsed }));
         let flying = object::in_flight(organisation, generation);
-        let parsed = object::Parsed { organisation, digest: None, generation };
+        let parsed = object::Parsed { digest: None, ..parsed };
         assert_eq!(object::parse(&flying), Some(parsed));
         assert_eq!(object::parse(&ObjectKey::new("lost+found".replace('+', "-")).unwrap()), None);
     }

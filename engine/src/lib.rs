@@ -117,10 +117,16 @@ impl Engine {
         self.core.events.subscribe()
     }
 
-    /// Writes what waits (pulls on their way into the audit trail), durably. To be called before a
-    /// process ends in order.
+    /// Writes what waits (pulls on their way into the audit trail), durably.
     pub async fn flush(&self) -> Result<(), Error> {
         audit::flush(&self.core).await
+    }
+
+    /// Ends what goes on behind requests (content on its way to its place, which the next
+    /// collection moves then) and writes what waits. To be called before a process ends in order.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.core.moves.end().await;
+        self.flush().await
     }
 }
 

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{BlobStore, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, StoreError, WriteState};
+use super::{
+    BlobStore, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, Presigner, StoreError, Then,
+    WriteState,
+};
 
 /// When a failing call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +141,8 @@ impl ObjectWriter for FaultWriter {
         run(&self.plan, &self.key, self.writer.write(batch)).await
     }
 
-    async fn checkpoint(&mut self) -> Result<WriteState, StoreError> {
-        run(&self.plan, &self.key, self.writer.checkpoint()).await
+    async fn checkpoint(&mut self, then: Then) -> Result<WriteState, StoreError> {
+        run(&self.plan, &self.key, self.writer.checkpoint(then)).await
     }
 }
 
@@ -147,6 +150,11 @@ impl ObjectWriter for FaultWriter {
 impl<S: BlobStore> BlobStore for FaultBlobs<S> {
     async fn start(&self, unfinished: &ObjectKey) -> Result<WriteState, StoreError> {
         run(&self.plan, unfinished, self.store.start(unfinished)).await
+    }
+
+    /// Asks nobody, so it never fails and is not counted.
+    fn claim(&self, state: &WriteState, nonce: u64) -> Result<Option<WriteState>, StoreError> {
+        self.store.claim(state, nonce)
     }
 
     async fn resume(
@@ -166,6 +174,10 @@ impl<S: BlobStore> BlobStore for FaultBlobs<S> {
         finished: &ObjectKey,
     ) -> Result<ObjectKey, StoreError> {
         run(&self.plan, unfinished, self.store.finish(unfinished, state, finished)).await
+    }
+
+    async fn tidy(&self, finished: &ObjectKey, state: &WriteState) -> Result<(), StoreError> {
+        run(&self.plan, finished, self.store.tidy(finished, state)).await
     }
 
     async fn abort(&self, unfinished: &ObjectKey, state: &WriteState) -> Result<(), StoreError> {
@@ -205,6 +217,11 @@ impl<S: BlobStore> BlobStore for FaultBlobs<S> {
     /// Never fails, and is not counted.
     async fn free_bytes(&self) -> Option<u64> {
         self.store.free_bytes().await
+    }
+
+    /// Never fails, and is not counted.
+    fn presigner(&self) -> Option<&dyn Presigner> {
+        self.store.presigner()
     }
 }
 
@@ -249,9 +266,9 @@ mod tests {
         let call = store.calls() + 1;
         store.fail(BlobFault { call, when: When::Before, how: How::Full, lasting: true });
         writer.write(vec![Bytes::from_static(b"1")]).await.unwrap();
-        assert!(matches!(writer.checkpoint().await, Err(StoreError::Full { .. })));
+        assert!(matches!(writer.checkpoint(Then::Writes).await, Err(StoreError::Full { .. })));
         assert!(matches!(store.list("", None, 1).await, Err(StoreError::Full { .. })));
         store.heal();
-        assert_eq!(writer.checkpoint().await.unwrap().offset, 1);
+        assert_eq!(writer.checkpoint(Then::Writes).await.unwrap().offset, 1);
     }
 }

@@ -21,6 +21,7 @@ pub mod suite;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -69,13 +70,24 @@ pub struct WriteState {
     pub state: Vec<u8>,
 }
 
-/// An object's size, as the store has it.
+/// What a listing shows of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectEntry {
     /// Where it lies.
     pub key: ObjectKey,
-    /// Its size in bytes.
+    /// Its size in bytes; zero where the store can't tell, as of what is `unfinished`.
     pub size: u64,
+    /// Present where this is no object but a write under way that the store keeps apart from its
+    /// objects (S3: a multipart upload): what [`BlobStore::abort`] takes to give up exactly that,
+    /// and no object that may lie finished under the same key.
+    pub unfinished: Option<WriteState>,
+}
+
+impl ObjectEntry {
+    /// An object that lies there.
+    pub fn object(key: ObjectKey, size: u64) -> Self {
+        Self { key, size, unfinished: None }
+    }
 }
 
 /// Bytes of an object on their way out.
@@ -157,8 +169,25 @@ pub trait ObjectWriter: Send {
     /// After an error the writer is spent.
     async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError>;
 
-    /// Makes all that was written durable and says how to go on from here.
-    async fn checkpoint(&mut self) -> Result<WriteState, StoreError>;
+    /// Makes all that was written durable and says how to go on from here; `then` says what the
+    /// caller does next.
+    ///
+    /// The next call on the same writer tells that the caller has kept that state: what only
+    /// earlier ones need may go. After an error that is temporary the last checkpoint still holds
+    /// and can be resumed; after any other the object is garbage.
+    async fn checkpoint(&mut self, then: Then) -> Result<WriteState, StoreError>;
+}
+
+/// What follows a checkpoint: a store that knows may save itself work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Perhaps more writes, by the same writer.
+    Writes,
+    /// Nothing by this writer: the next one resumes from this state.
+    Rests,
+    /// [`BlobStore::finish`]. The state is for that call and for [`BlobStore::abort`] alone: nobody
+    /// resumes it, who fails to finish goes on from the checkpoint before.
+    Finishes,
 }
 
 /// The storage the engine needs. See the page of this module for its promises.
@@ -167,8 +196,17 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     /// Begins an unfinished object. Nobody reads it before [`Self::finish`].
     async fn start(&self, unfinished: &ObjectKey) -> Result<WriteState, StoreError>;
 
+    /// What must be kept in the place of `state` before a new writer resumes it, so that nothing
+    /// an earlier one does late (a node that stalled, and was given up) can hit what the new one
+    /// writes. `None` where there is nothing to keep. `nonce` is random.
+    ///
+    /// Where nobody else can know of the object nothing need be claimed.
+    fn claim(&self, _state: &WriteState, _nonce: u64) -> Result<Option<WriteState>, StoreError> {
+        Ok(None)
+    }
+
     /// Opens an unfinished object to write on from `state`; bytes past its offset are dropped.
-    /// At most one writer at a time: the caller sees to it.
+    /// At most one writer at a time: the caller sees to it, with [`Self::claim`] across processes.
     async fn resume(
         &self,
         unfinished: &ObjectKey,
@@ -191,7 +229,15 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
         finished: &ObjectKey,
     ) -> Result<ObjectKey, StoreError>;
 
-    /// Gives an unfinished object up. What is absent is given up already.
+    /// Takes away what only the unfinished object needed, once the fact that names the object
+    /// finished *under the same key* is committed. `state` is what it was finished from.
+    async fn tidy(&self, _finished: &ObjectKey, _state: &WriteState) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Gives an unfinished object up, and what [`Self::finish`] made of it under its own key; with
+    /// a state from a listing ([`ObjectEntry::unfinished`]), that one write under way alone. What
+    /// is absent is given up already.
     async fn abort(&self, unfinished: &ObjectKey, state: &WriteState) -> Result<(), StoreError>;
 
     /// Copies (or links) a finished object to another key, durably; the old key stays until it
@@ -212,7 +258,8 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
 
     /// The objects, finished or not, whose keys begin with `prefix` and come after `after`, in
-    /// the order of their keys, at most `limit`.
+    /// the order of their keys, at most `limit` keys. A key that has both a finished object and a
+    /// write under way has two entries, in one page.
     async fn list(
         &self,
         prefix: &str,
@@ -222,4 +269,23 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
 
     /// The bytes still free, where the store can know.
     async fn free_bytes(&self) -> Option<u64>;
+
+    /// The store's ability to let others read an object by a URL, where it has it.
+    fn presigner(&self) -> Option<&dyn Presigner> {
+        None
+    }
+}
+
+/// Makes URLs by which anybody may read one object for a while, ranges too: an ability that only
+/// some stores have.
+#[async_trait]
+pub trait Presigner: Send + Sync {
+    /// A URL that answers a GET with the bytes of `key` and `content_type` until `expires` from
+    /// now. It says nothing on whether the object is there.
+    async fn presign(
+        &self,
+        key: &ObjectKey,
+        expires: Duration,
+        content_type: &str,
+    ) -> Result<String, StoreError>;
 }

@@ -5,11 +5,12 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 
-use super::{BlobStore, ObjectKey, ObjectRead, StoreError, WriteState};
+use super::{BlobStore, ObjectKey, ObjectRead, ObjectWriter, StoreError, Then, WriteState};
 
 /// The store under test; opening it again is what a restart of the process does.
 pub type Shared = Arc<dyn BlobStore>;
@@ -29,6 +30,8 @@ where
     finishing_may_be_repeated(&open).await;
     what_was_finished_in_vain_goes_on(&open).await;
     an_object_may_be_finished_where_it_lies(&open).await;
+    a_sealed_object_is_finished(&open).await;
+    a_writer_left_behind_changes_nothing(&open).await;
     an_object_of_no_bytes_is_an_object(&open).await;
     giving_up_may_be_repeated(&open).await;
     too_few_bytes_are_never_published(&open).await;
@@ -49,6 +52,18 @@ fn text(bytes: &'static str) -> Vec<Bytes> {
     vec![Bytes::from_static(bytes.as_bytes())]
 }
 
+/// Opens an object to write on, as another request would: with a claim, and keeping it.
+async fn resume(
+    store: &Shared,
+    unfinished: &ObjectKey,
+    state: &WriteState,
+) -> Result<Box<dyn ObjectWriter>, StoreError> {
+    static NONCE: AtomicU64 = AtomicU64::new(1);
+    let nonce = NONCE.fetch_add(1, Ordering::Relaxed);
+    let claimed = store.claim(state, nonce)?;
+    store.resume(unfinished, claimed.as_ref().unwrap_or(state)).await
+}
+
 /// Appends `batch` in one go.
 async fn append(
     store: &Shared,
@@ -56,15 +71,25 @@ async fn append(
     state: &WriteState,
     batch: Vec<Bytes>,
 ) -> WriteState {
-    let mut writer = store.resume(unfinished, state).await.expect("the object can be resumed");
+    let mut writer = resume(store, unfinished, state).await.expect("the object can be resumed");
     writer.write(batch).await.expect("the batch is taken");
-    writer.checkpoint().await.expect("the bytes become durable")
+    writer.checkpoint(Then::Rests).await.expect("the bytes become durable")
 }
 
 /// Starts an object and writes `batch`.
 async fn begin(store: &Shared, unfinished: &ObjectKey, batch: Vec<Bytes>) -> WriteState {
     let state = store.start(unfinished).await.expect("an object can be started");
     append(store, unfinished, &state, batch).await
+}
+
+/// Takes away what is left of an object that was finished and now `lies` somewhere for good.
+async fn clear(store: &Shared, unfinished: &ObjectKey, state: &WriteState, lies: &ObjectKey) {
+    let cleared = if lies == unfinished {
+        store.tidy(lies, state).await
+    } else {
+        store.abort(unfinished, state).await
+    };
+    cleared.expect("what is left can be taken away");
 }
 
 /// The bytes that a read gives, where it gives them all.
@@ -161,12 +186,12 @@ async fn an_object_is_written_resumed_and_finished<F: Future<Output = Shared>>(
     // Two checkpoints by one writer, the second with nothing new.
     let unfinished = key("life/in-flight/2");
     let state = store.start(&unfinished).await.expect("an object can be started");
-    let mut writer = store.resume(&unfinished, &state).await.expect("it can be written");
+    let mut writer = resume(&store, &unfinished, &state).await.expect("it can be written");
     for batch in [text("four "), text("five")] {
         writer.write(batch).await.expect("the batch is taken");
-        writer.checkpoint().await.expect("the bytes become durable");
+        writer.checkpoint(Then::Writes).await.expect("the bytes become durable");
     }
-    let state = writer.checkpoint().await.expect("nothing is durable already");
+    let state = writer.checkpoint(Then::Writes).await.expect("nothing is durable already");
     let finished = key("life/done/ab/2");
     let lies = store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
     assert_eq!(whole(&store, &lies).await.as_deref(), Some(&b"four five"[..]));
@@ -179,22 +204,22 @@ async fn what_came_after_the_checkpoint_is_dropped<F: Future<Output = Shared>>(
     let (unfinished, finished) = (key("drop/in-flight/1"), key("drop/done/1"));
     let kept = begin(&store, &unfinished, text("kept ")).await;
     append(&store, &unfinished, &kept, text("checkpointed, and its state was lost")).await;
-    let mut writer = store.resume(&unfinished, &kept).await.expect("it can be resumed");
+    let mut writer = resume(&store, &unfinished, &kept).await.expect("it can be resumed");
     writer.write(text("never checkpointed, and longer than all the others")).await.expect("taken");
     drop(writer);
     let store = open().await;
     let state = append(&store, &unfinished, &kept, text("and this")).await;
-    store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
-    assert_eq!(whole(&store, &finished).await.as_deref(), Some(&b"kept and this"[..]));
+    let lies = store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
+    assert_eq!(whole(&store, &lies).await.as_deref(), Some(&b"kept and this"[..]));
 
     // Nothing need be resumed to drop it.
     let (unfinished, finished) = (key("drop/in-flight/2"), key("drop/done/2"));
     let state = begin(&store, &unfinished, text("all")).await;
-    let mut writer = store.resume(&unfinished, &state).await.expect("it can be resumed");
+    let mut writer = resume(&store, &unfinished, &state).await.expect("it can be resumed");
     writer.write(text(" and more")).await.expect("taken");
     drop(writer);
-    store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
-    assert_eq!(whole(&store, &finished).await.as_deref(), Some(&b"all"[..]));
+    let lies = store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
+    assert_eq!(whole(&store, &lies).await.as_deref(), Some(&b"all"[..]));
 }
 
 async fn finishing_may_be_repeated<F: Future<Output = Shared>>(open: &impl Fn() -> F) {
@@ -217,9 +242,9 @@ async fn what_was_finished_in_vain_goes_on<F: Future<Output = Shared>>(open: &im
     let store = open().await;
     let state = append(&store, &unfinished, &told, text("told again")).await;
     let finished = key("vain/done/2");
-    store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
-    store.abort(&unfinished, &state).await.expect("what is left can be taken away");
-    assert_eq!(whole(&store, &finished).await.as_deref(), Some(&b"told, told again"[..]));
+    let lies = store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
+    clear(&store, &unfinished, &state, &lies).await;
+    assert_eq!(whole(&store, &lies).await.as_deref(), Some(&b"told, told again"[..]));
 }
 
 async fn an_object_may_be_finished_where_it_lies<F: Future<Output = Shared>>(
@@ -234,19 +259,78 @@ async fn an_object_may_be_finished_where_it_lies<F: Future<Output = Shared>>(
         assert_eq!(lies, place);
         assert_eq!(whole(&store, &place).await.as_deref(), Some(&b"in place"[..]));
     }
+    for _ in 0..2 {
+        open().await.tidy(&place, &state).await.expect("what is left can be taken away");
+    }
     assert_eq!(listed(&open().await, "place/", None, 9).await, [place.as_str()]);
+}
+
+async fn a_sealed_object_is_finished<F: Future<Output = Shared>>(open: &impl Fn() -> F) {
+    let store = open().await;
+    for (number, wanted) in [("1", &b"first, last"[..]), ("2", &b"first, "[..]), ("3", b"")] {
+        let unfinished = key(&format!("seal/in-flight/{number}"));
+        let finished = key(&format!("seal/done/{number}"));
+        let mut state = store.start(&unfinished).await.expect("it can be started");
+        if !wanted.is_empty() {
+            state = append(&store, &unfinished, &state, text("first, ")).await;
+        }
+        let mut writer = resume(&store, &unfinished, &state).await.expect("it can be resumed");
+        if wanted.ends_with(b"last") {
+            writer.write(text("last")).await.expect("the batch is taken");
+        }
+        let sealed = writer.checkpoint(Then::Finishes).await.expect("it can be sealed");
+        assert_eq!(sealed.offset, wanted.len() as u64);
+        drop(writer);
+        let store = open().await;
+        let lies = store.finish(&unfinished, &sealed, &finished).await.expect("it is finished");
+        clear(&store, &unfinished, &sealed, &lies).await;
+        assert_eq!(whole(&store, &lies).await.as_deref(), Some(wanted));
+        assert_eq!(listed(&store, &format!("seal/done/{number}"), None, 9).await.len(), {
+            usize::from(lies == finished)
+        });
+    }
+    // What was sealed in vain goes on from the checkpoint before, and may be given up.
+    let unfinished = key("seal/in-flight/4");
+    let told = begin(&store, &unfinished, text("told")).await;
+    let mut writer = resume(&store, &unfinished, &told).await.expect("it can be resumed");
+    writer.write(text(" and lost")).await.expect("the batch is taken");
+    writer.checkpoint(Then::Finishes).await.expect("it can be sealed");
+    let state = append(&store, &unfinished, &told, text(" again")).await;
+    let lies = store.finish(&unfinished, &state, &key("seal/done/4")).await;
+    let lies = lies.expect("it can be finished");
+    assert_eq!(whole(&store, &lies).await.as_deref(), Some(&b"told again"[..]));
+    store.abort(&unfinished, &state).await.expect("it can be given up");
+    assert!(listed(&store, unfinished.as_str(), None, 9).await.is_empty());
+}
+
+async fn a_writer_left_behind_changes_nothing<F: Future<Output = Shared>>(open: &impl Fn() -> F) {
+    let unfinished = key("late/in-flight/1");
+    let kept = begin(&open().await, &unfinished, text("kept, ")).await;
+    let mut left = resume(&open().await, &unfinished, &kept).await.expect("it can be resumed");
+    left.write(text("left behind")).await.expect("the batch is taken");
+    let store = open().await;
+    let state = append(&store, &unfinished, &kept, text("taken over")).await;
+    // The one that was left behind wakes up: whether it is told or not, nothing changes.
+    let _ = left.write(text(" and woken up")).await;
+    let _ = left.checkpoint(Then::Writes).await;
+    drop(left);
+    let lies = store.finish(&unfinished, &state, &key("late/done/1")).await;
+    let lies = lies.expect("it can be finished");
+    assert_eq!(whole(&store, &lies).await.as_deref(), Some(&b"kept, taken over"[..]));
+    clear(&store, &unfinished, &state, &lies).await;
 }
 
 async fn an_object_of_no_bytes_is_an_object<F: Future<Output = Shared>>(open: &impl Fn() -> F) {
     let store = open().await;
     let state = store.start(&key("none/in-flight/1")).await.expect("it can be started");
     let (place, done) = (key("none/in-flight/1"), key("none/done/1"));
-    store.finish(&place, &state, &done).await.expect("nothing was written, nothing is missing");
-    assert_eq!(whole(&store, &done).await, Some(Vec::new()));
+    let lies = store.finish(&place, &state, &done).await;
+    let lies = lies.expect("nothing was written, nothing is missing");
+    assert_eq!(whole(&store, &lies).await, Some(Vec::new()));
     let (place, done) = (key("none/in-flight/2"), key("none/done/2"));
     let state = begin(&store, &place, vec![Bytes::new()]).await;
-    open().await.finish(&place, &state, &done).await.expect("it can be finished");
-    assert_eq!(whole(&store, &done).await, Some(Vec::new()));
+    let lies = open().await.finish(&place, &state, &done).await.expect("it can be finished");
+    assert_eq!(whole(&store, &lies).await, Some(Vec::new()));
     store.put(&key("none/put"), Bytes::new()).await.expect("it can be put");
     assert_eq!(whole(&store, &key("none/put")).await, Some(Vec::new()));
 }
@@ -264,7 +348,7 @@ async fn giving_up_may_be_repeated<F: Future<Output = Shared>>(open: &impl Fn() 
         Err(StoreError::NotFound(_)) => {}
         other => panic!("what was given up is not found, not {other:?}"),
     }
-    assert!(store.resume(&unfinished, &state).await.is_err());
+    assert!(resume(&store, &unfinished, &state).await.is_err());
     assert_eq!(store.stat(&finished).await.expect("it can be asked for"), None);
 }
 
@@ -273,7 +357,7 @@ async fn too_few_bytes_are_never_published<F: Future<Output = Shared>>(open: &im
     let (unfinished, finished) = (key("short/in-flight/1"), key("short/done/1"));
     let mut state = begin(&store, &unfinished, text("12345")).await;
     state.offset += 1;
-    match store.resume(&unfinished, &state).await.map(|_| ()) {
+    match resume(&store, &unfinished, &state).await.map(|_| ()) {
         Err(StoreError::WrongSize { expected: 6, found: 5, .. }) => {}
         other => panic!("a byte is missing: {other:?}"),
     }
@@ -292,7 +376,7 @@ async fn ranges_are_read_exactly<F: Future<Output = Shared>>(open: &impl Fn() ->
     let (unfinished, object) = (key("range/in-flight/1"), key("range/done/1"));
     let pieces: Vec<Bytes> = content.chunks(70_001).map(Bytes::copy_from_slice).collect();
     let state = begin(&store, &unfinished, pieces).await;
-    store.finish(&unfinished, &state, &object).await.expect("it can be finished");
+    let object = store.finish(&unfinished, &state, &object).await.expect("it can be finished");
     let end = content.len() as u64;
     for range in [0..end, 0..0, 0..1, 7..8, 69_999..70_003, 524_287..1_048_577, end - 1..end] {
         let found = read(&*store, &object, range.clone()).await.expect("the range is there");
@@ -438,9 +522,10 @@ async fn many_objects_are_written_at_once<F: Future<Output = Shared>>(open: &imp
                 let batch = vec![content.slice_ref(piece)];
                 state = append(&store, &unfinished, &state, batch).await;
             }
-            store.finish(&unfinished, &state, &finished).await.expect("it can be finished");
-            store.abort(&unfinished, &state).await.expect("what is left can be taken away");
-            assert!(whole(&store, &finished).await.is_some_and(|found| found == content));
+            let lies = store.finish(&unfinished, &state, &finished).await;
+            let lies = lies.expect("it can be finished");
+            clear(&store, &unfinished, &state, &lies).await;
+            assert!(whole(&store, &lies).await.is_some_and(|found| found == content));
         }
     };
     futures::future::join_all((0..64).map(one)).await;

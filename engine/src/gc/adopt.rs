@@ -97,6 +97,9 @@ impl Engine {
 
 async fn consider(core: &Core, entry: &ObjectEntry, dry_run: bool) -> Result<Fate, Error> {
     let Some(found) = object::parse(&entry.key) else { return Ok(Fate::Unknown) };
+    if found.part || entry.unfinished.is_some() {
+        return Ok(Fate::Unknown);
+    }
     let Some(digest) = found.digest else { return Ok(Fate::Unknown) };
     let organisation = found.organisation;
     if object::settled(organisation, &digest, found.generation) != entry.key {

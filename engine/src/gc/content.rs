@@ -9,7 +9,7 @@
 
 use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
-use crate::content::ObjectKey;
+use crate::content::{ObjectKey, StoreError};
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -188,17 +188,47 @@ impl Content<'_> {
         let Some(record) = seen.value.as_ref().filter(|record| !record.settled) else {
             return Ok(());
         };
-        let settled = BlobRecord { settled: true, ..record.clone() };
-        let moved = self.core.blobs.settle(&self.object(record), &self.object(&settled)).await;
-        if let Err(error) = moved {
-            report.failure(Some(&self.digest), &error);
-            return Ok(());
-        }
-        if self.write(seen, &settled).await? {
-            report.settled.add(record.size);
+        match self.move_to_place(seen, record).await? {
+            Ok(true) => report.settled.add(record.size),
+            Ok(false) => {}
+            Err(error) => report.failure(Some(&self.digest), &error),
         }
         Ok(())
     }
+
+    /// False where the row changed meanwhile: whoever changed it says what comes next.
+    async fn move_to_place(
+        &self,
+        seen: &Seen<BlobRecord>,
+        record: &BlobRecord,
+    ) -> Result<Result<bool, StoreError>, Error> {
+        // Where it lay it is read still, by who was sent there just now: that counts from here.
+        let settled =
+            BlobRecord { settled: true, stored_at: self.core.now().await?, ..record.clone() };
+        let moved = self.core.blobs.settle(&self.object(record), &self.object(&settled)).await;
+        if let Err(error) = moved {
+            return Ok(Err(error));
+        }
+        Ok(Ok(self.write(seen, &settled).await?))
+    }
+}
+
+/// Moves content that lies where it was uploaded under its digest, as a collection would. What is
+/// not live, or moved already, stays as it is.
+pub(crate) async fn settle(
+    core: &Core,
+    organisation: OrganisationId,
+    digest: &Digest,
+) -> Result<(), Error> {
+    let content = Content { core, organisation, digest: *digest };
+    let seen = content.read().await?;
+    match &seen.value {
+        Some(record) if !record.settled && record.state == BlobState::Live => {
+            content.move_to_place(&seen, record).await??;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Whether a commit happened; not where somebody changed the row first.

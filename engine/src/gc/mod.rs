@@ -31,6 +31,7 @@ mod walk;
 
 pub use adopt::{AdoptOptions, AdoptReport};
 pub use collect::CollectOptions;
+pub(crate) use content::settle;
 pub use fsck::{Finding, FsckCounts, FsckOptions, FsckReport, Invariant};
 pub use report::{CollectReport, Progress, Tally};
 pub use scrub::{Rotten, ScrubOptions, ScrubReport, Subset};

@@ -4,7 +4,8 @@
 //! row from before its first byte, until one commit removes that row and makes a blob row name it,
 //! or another removes it for good; no generation is ever named again. So for an object that a
 //! listing showed, one look at both rows, of one moment *after* the listing, decides for ever: named
-//! by neither, it is garbage, however slow its upload was.
+//! by neither, it is garbage, however slow its upload was. Parts of an unfinished object, and writes
+//! under way that a store lists, are needed by their session alone: content is never read there.
 //!
 //! The key of an object in flight does not say its digest, so which blob row may name it is not
 //! known. For those whose session row is gone one snapshot is taken, in which that is looked at
@@ -15,7 +16,7 @@ use std::collections::HashSet;
 
 use crate::audit::{Event, EventKind, SYSTEM};
 use crate::change::{Attempt, Change};
-use crate::content::{ObjectEntry, ObjectKey};
+use crate::content::{ObjectEntry, ObjectKey, StoreError};
 use crate::core::Core;
 use crate::error::Error;
 use crate::gc::walk::Pages;
@@ -66,7 +67,7 @@ pub(super) async fn sweep(
         }
         announce(core, &garbage).await?;
         for entry in garbage {
-            match core.blobs.delete(&entry.key).await {
+            match remove(core, entry).await {
                 Ok(()) => report.orphans.add(entry.size),
                 Err(error) => report.failure(None, &error),
             }
@@ -94,6 +95,13 @@ async fn announce(core: &Core, garbage: &[&ObjectEntry]) -> Result<(), Error> {
     }
 }
 
+async fn remove(core: &Core, entry: &ObjectEntry) -> Result<(), StoreError> {
+    match &entry.unfinished {
+        Some(write) => core.blobs.abort(&entry.key, write).await,
+        None => core.blobs.delete(&entry.key).await,
+    }
+}
+
 /// What each of the listed objects is; they were listed before this is called.
 pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Verdict>, Error> {
     let parsed: Vec<_> = entries.iter().map(|entry| object::parse(&entry.key)).collect();
@@ -108,25 +116,29 @@ pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Ve
     let mut rows = core.meta.get_many(&wanted).await?.into_iter();
     let mut flying: HashSet<(OrganisationId, SessionId)> = HashSet::new();
     let mut verdicts = Vec::with_capacity(parsed.len());
-    for found in &parsed {
+    for (found, entry) in parsed.iter().zip(entries) {
         let Some(found) = found else {
             verdicts.push(Verdict::Foreign);
             continue;
         };
         let session = rows.next().flatten();
         let blob = if found.digest.is_some() { rows.next().flatten() } else { None };
+        let whole = !found.part && entry.unfinished.is_none();
+        let read = blob.filter(|_| whole);
         let named =
-            session.is_some() || blob.is_some_and(|blob| names(core, &blob, found.generation, now));
-        if !named && found.digest.is_none() {
+            session.is_some() || read.is_some_and(|blob| names(core, &blob, found.generation, now));
+        if !named && whole && found.digest.is_none() {
             flying.insert((found.organisation, found.generation));
         }
         verdicts.push(if named { Verdict::Named } else { Verdict::Garbage });
     }
     if !flying.is_empty() {
         keep_named(core, now, &mut flying).await?;
-        for (found, verdict) in parsed.iter().zip(&mut verdicts) {
+        for ((found, entry), verdict) in parsed.iter().zip(entries).zip(&mut verdicts) {
             if let Some(found) = found
                 && found.digest.is_none()
+                && !found.part
+                && entry.unfinished.is_none()
                 && !flying.contains(&(found.organisation, found.generation))
             {
                 *verdict = Verdict::Named;

@@ -1,6 +1,7 @@
 //! Blobs as a repository serves them: look, read, mount.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::access::Action;
 use crate::audit::EventKind;
@@ -256,5 +257,24 @@ impl Blob {
             }
         }
         Err(Error::Contended { what: "a blob's place" })
+    }
+
+    /// A URL by which anybody may read the blob, ranges too, until `expires` from now, answered
+    /// with `content_type`; notes the pull in the trail. `None` where the store can't make URLs.
+    ///
+    /// To be called right after [`Repository::blob`]: it leads to where the bytes lie now, which
+    /// stay there for [`Settings::delete_delay`](crate::Settings::delete_delay), so `expires` is cut
+    /// to that. Whoever has it needs no other right.
+    pub async fn url(
+        &self,
+        expires: Duration,
+        content_type: &str,
+    ) -> Result<Option<String>, Error> {
+        let core = &self.repository.core;
+        let Some(presigner) = core.blobs.presigner() else { return Ok(None) };
+        let expires = expires.min(core.settings.delete_delay);
+        let url = presigner.presign(&self.object, expires, content_type).await?;
+        self.repository.pulled(self.info.digest, None).await?;
+        Ok(Some(url))
     }
 }

@@ -1,5 +1,6 @@
 //! The engine's face, end to end over memory stores.
 
+mod bucket;
 mod catalog;
 mod gate;
 mod lines;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::gate::Gate;
 use crate::access::{Action, Caller, PrincipalId};
 use crate::change::{Change, Seen};
+use crate::content::BlobStore;
 use crate::content::opendal::OpendalStore;
 use crate::digest::{Algorithm, Digest};
 use crate::graph::stripe_of_organisation;
@@ -40,12 +41,20 @@ impl World {
 
     /// A world with settings of a test's own, but for the size of what is kept inline.
     pub(crate) async fn with(settings: Settings) -> Self {
+        Self::build(Arc::new(OpendalStore::memory().unwrap()), settings).await
+    }
+
+    /// A world whose bytes lie in `blobs`.
+    pub(crate) async fn over(blobs: Arc<dyn BlobStore>) -> Self {
+        Self::build(blobs, Settings::default()).await
+    }
+
+    async fn build(blobs: Arc<dyn BlobStore>, settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let entropy = Arc::new(SeededEntropy::new(7));
         let seams = Seams { clock: clock.clone(), entropy };
         let meta = Arc::new(Gate::new(MemoryStore::new(&seams)));
         let gate = Arc::clone(&meta);
-        let blobs = Arc::new(OpendalStore::memory().unwrap());
         let engine = Engine::builder(meta, blobs)
             .seams(seams)
             .settings(Settings { inline_manifest_bytes: 2048, ..settings })

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::access::Action;
 use crate::audit::UploadEnd;
 use crate::change::{Attempt, Change, Seen};
+use crate::content::{Then, WriteState};
 use crate::digest::Hasher;
 use crate::error::Error;
 use crate::graph::Repository;
@@ -93,12 +94,36 @@ impl Repository {
         record: SessionRecord,
         writing: Arc<Writing>,
     ) -> Result<Open, Error> {
-        let object = record.object(self.scope.organisation, id);
-        if record.write == crate::content::WriteState::default() {
-            let write = self.core.blobs.start(&object).await?;
-            return self.opened(id, seen, SessionRecord { write, ..record }, writing).await;
-        }
+        let record = self.started(id, record).await?;
+        let nonce = self.core.seams.random_u64();
+        let Some(write) = self.core.blobs.claim(&record.write, nonce)? else {
+            return self.opened(id, seen, record, writing).await;
+        };
+        // Whoever wrote before, and may be at it still, can't commit from here on.
+        let quota_bytes = self.scope.quota_bytes;
+        let claimed = SessionRecord { write, ..record.clone() };
+        let (seen, record) = self.commit_row(id, &seen, &record, claimed, quota_bytes).await?;
         self.opened(id, seen, record, writing).await
+    }
+
+    /// Opens an upload that nobody else can know of.
+    pub(super) async fn open_own(
+        &self,
+        id: SessionId,
+        seen: Seen<SessionRecord>,
+        record: SessionRecord,
+        writing: Arc<Writing>,
+    ) -> Result<Open, Error> {
+        let record = self.started(id, record).await?;
+        self.opened(id, seen, record, writing).await
+    }
+
+    async fn started(&self, id: SessionId, record: SessionRecord) -> Result<SessionRecord, Error> {
+        if record.write != WriteState::default() {
+            return Ok(record);
+        }
+        let write = self.core.blobs.start(&record.object(self.scope.organisation, id)).await?;
+        Ok(SessionRecord { write, ..record })
     }
 
     async fn opened(
@@ -198,22 +223,23 @@ impl Repository {
     /// Makes what came durable, and the row say so.
     async fn checkpoint(&self, open: &mut Open) -> Result<(), Error> {
         let reserved_bytes = open.record.reserved_bytes;
-        self.checkpoint_with(open, |_| reserved_bytes).await
+        self.checkpoint_with(open, Then::Writes, |_| reserved_bytes).await
     }
 
     /// The last checkpoint of a request: what was reserved ahead of its stream is given back, since
     /// nobody may ever come to use it.
     pub(super) async fn checkpoint_last(&self, open: &mut Open) -> Result<(), Error> {
         let before = open.reserved_before;
-        self.checkpoint_with(open, |offset| before.max(offset)).await
+        self.checkpoint_with(open, Then::Rests, |offset| before.max(offset)).await
     }
 
     async fn checkpoint_with(
         &self,
         open: &mut Open,
+        then: Then,
         reserve: impl FnOnce(u64) -> u64,
     ) -> Result<(), Error> {
-        let Checkpoint { hasher, write } = match open.pipeline.checkpoint().await {
+        let Checkpoint { hasher, write } = match open.pipeline.checkpoint(then).await {
             Ok(checkpoint) => checkpoint,
             Err(CheckpointError::Sync(error)) => {
                 // What was written is garbage, whatever a later sync would say.
@@ -229,26 +255,31 @@ impl Repository {
     }
 
     /// Commits a new state of the session; the first of two writers wins.
-    async fn commit_session(
+    async fn commit_session(&self, open: &mut Open, record: SessionRecord) -> Result<(), Error> {
+        let (seen, before, quota) = (&open.seen, &open.record, open.quota_bytes);
+        (open.seen, open.record) = self.commit_row(open.id, seen, before, record, quota).await?;
+        Ok(())
+    }
+
+    async fn commit_row(
         &self,
-        open: &mut Open,
+        id: SessionId,
+        seen: &Seen<SessionRecord>,
+        before: &SessionRecord,
         mut record: SessionRecord,
-    ) -> Result<(), Error> {
+        quota_bytes: Option<u64>,
+    ) -> Result<(Seen<SessionRecord>, SessionRecord), Error> {
         let now = self.core.now().await?;
         record.epoch += 1;
         record.expires_at = now.plus(self.core.settings.upload_idle);
         let mut change = Change::new(&self.core);
-        change.replace(&open.seen, &record);
-        let (new, old) = (record.reserved_bytes, open.record.reserved_bytes);
+        change.replace(seen, &record);
+        let (new, old) = (record.reserved_bytes, before.reserved_bytes);
         let delta = i64::try_from(i128::from(new) - i128::from(old)).unwrap_or(i64::MAX);
-        change.use_bytes(self.scope.organisation, delta, open.quota_bytes);
+        change.use_bytes(self.scope.organisation, delta, quota_bytes);
         match change.commit().await {
-            Ok(()) => {
-                open.seen = Seen::of(open.seen.key.clone(), record.clone());
-                open.record = record;
-                Ok(())
-            }
-            Err(Attempt::Lost) => Err(Error::UploadBusy { id: open.id }),
+            Ok(()) => Ok((Seen::of(seen.key.clone(), record.clone()), record)),
+            Err(Attempt::Lost) => Err(Error::UploadBusy { id }),
             Err(Attempt::Failed(error)) => Err(error),
         }
     }

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use crate::access::Action;
 use crate::audit::{EventKind, UploadEnd};
 use crate::change::{Change, Seen, retry};
-use crate::content::{ObjectKey, ObjectRead, StoreError, WriteState};
+use crate::content::{ObjectKey, ObjectRead, StoreError, Then, WriteState};
 use crate::core::Core;
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
@@ -119,7 +119,7 @@ impl Repository {
         let Some(record) = seen.value.clone() else {
             return Err(Error::UploadUnknown { id: id.to_string() });
         };
-        let mut open = self.open_session(id, seen, record, writing).await?;
+        let mut open = self.open_own(id, seen, record, writing).await?;
         self.stream(&mut open, length, body).await?;
         Ok(open)
     }
@@ -169,7 +169,7 @@ impl Repository {
     }
 
     async fn complete_alone(&self, mut open: Open, digest: &Digest) -> Result<BlobInfo, Error> {
-        let checkpoint = match open.pipeline.checkpoint().await {
+        let checkpoint = match open.pipeline.checkpoint(Then::Finishes).await {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
                 if matches!(error, CheckpointError::Sync(_)) {
@@ -209,7 +209,13 @@ impl Repository {
         let organisation = self.scope.organisation;
         let unfinished = complete.record.object(organisation, complete.id);
         let finished = keys::object::settled(organisation, &complete.digest, complete.id);
-        Ok(self.core.blobs.finish(&unfinished, complete.write, &finished).await?)
+        let object = self.core.blobs.finish(&unfinished, complete.write, &finished).await?;
+        if object == finished || complete.record.digest.is_none() {
+            return Ok(object);
+        }
+        // It was announced as another digest than it is finished as; no row says that place.
+        self.core.blobs.settle(&object, &finished).await?;
+        Ok(finished)
     }
 
     /// The commit that makes the blob: until it, nobody sees it; from it on, it is durable.
@@ -273,6 +279,12 @@ impl Repository {
     async fn tidy(&self, complete: &Complete<'_>, finished: Option<&ObjectKey>, used: bool) {
         let unfinished = complete.record.object(self.scope.organisation, complete.id);
         if used && finished == Some(&unfinished) {
+            if complete.record.digest.is_none() {
+                self.core.moves.begin(&self.core, self.scope.organisation, complete.digest);
+            }
+            if let Err(error) = self.core.blobs.tidy(&unfinished, complete.write).await {
+                tracing::warn!(%unfinished, %error, "what was left of an upload stays for the sweep");
+            }
             return;
         }
         let mut tidied = self.core.blobs.abort(&unfinished, complete.write).await;

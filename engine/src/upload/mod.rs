@@ -16,6 +16,7 @@
 
 mod append;
 mod finish;
+mod moves;
 mod pipeline;
 mod place;
 mod session;
@@ -26,6 +27,7 @@ mod writers;
 
 pub use append::Chunk;
 pub(crate) use finish::hash_object;
+pub(crate) use moves::Moves;
 pub(crate) use place::Placed;
 pub use session::Upload;
 pub(crate) use session::give_up;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 
-use crate::content::{ObjectWriter, StoreError, WriteState};
+use crate::content::{ObjectWriter, StoreError, Then, WriteState};
 use crate::digest::Hasher;
 use crate::error::Error;
 use crate::upload::writers::Writing;
@@ -127,15 +127,20 @@ impl Pipeline {
     }
 
     /// Makes all bytes taken so far durable.
-    pub(super) async fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
-        if self.gathered_bytes > 0 {
-            self.dispatch().await.map_err(CheckpointError::Write)?;
-        }
-        let mut lanes = self.settle().await.map_err(CheckpointError::Write)?;
-        let write = lanes.writer.checkpoint().await.map_err(CheckpointError::Sync)?;
+    pub(super) async fn checkpoint(&mut self, then: Then) -> Result<Checkpoint, CheckpointError> {
+        let mut lanes = self.drain().await?;
+        let write = lanes.writer.checkpoint(then).await.map_err(CheckpointError::of)?;
         let hasher = lanes.hasher.clone();
         self.idle = Some(lanes);
         Ok(Checkpoint { hasher, write })
+    }
+
+    /// Waits until all bytes taken so far are hashed and with the writer.
+    async fn drain(&mut self) -> Result<Lanes, CheckpointError> {
+        if self.gathered_bytes > 0 {
+            self.dispatch().await.map_err(CheckpointError::Write)?;
+        }
+        self.settle().await.map_err(CheckpointError::Write)
     }
 }
 
@@ -145,6 +150,15 @@ pub(super) enum CheckpointError {
     Write(Error),
     /// They could not be synced: what was written is garbage, and so is the object (DESIGN D1).
     Sync(StoreError),
+}
+
+impl CheckpointError {
+    fn of(error: StoreError) -> Self {
+        match error {
+            StoreError::Failed { temporary: true, .. } => Self::Write(error.into()),
+            _ => Self::Sync(error),
+        }
+    }
 }
 
 impl From<CheckpointError> for Error {
@@ -178,7 +192,7 @@ mod tests {
             Ok(())
         }
 
-        async fn checkpoint(&mut self) -> Result<WriteState, StoreError> {
+        async fn checkpoint(&mut self, _then: Then) -> Result<WriteState, StoreError> {
             let batches = self.0.lock().unwrap();
             let offset = batches.iter().flatten().map(|bytes| bytes.len() as u64).sum();
             Ok(WriteState { offset, state: Vec::new() })
@@ -200,7 +214,9 @@ mod tests {
             pipeline.take(Bytes::copy_from_slice(piece), 128 << 10).await.unwrap();
             rest = left;
         }
-        let Ok(checkpoint) = pipeline.checkpoint().await else { panic!("it can't fail") };
+        let Ok(checkpoint) = pipeline.checkpoint(Then::Finishes).await else {
+            panic!("it can't fail")
+        };
         assert_eq!(checkpoint.write.offset, 300_000);
         let hashed = checkpoint.hasher.unwrap().finish();
         assert_eq!(hashed, Digest::of(Algorithm::Sha256, &content));

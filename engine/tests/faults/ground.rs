@@ -239,6 +239,9 @@ mod shared {
         async fn start(&self, unfinished: &ObjectKey) -> Result<WriteState, StoreError> {
             self.0.start(unfinished).await
         }
+        fn claim(&self, state: &WriteState, nonce: u64) -> Result<Option<WriteState>, StoreError> {
+            self.0.claim(state, nonce)
+        }
         async fn resume(
             &self,
             unfinished: &ObjectKey,
@@ -253,6 +256,9 @@ mod shared {
             finished: &ObjectKey,
         ) -> Result<ObjectKey, StoreError> {
             self.0.finish(unfinished, state, finished).await
+        }
+        async fn tidy(&self, finished: &ObjectKey, state: &WriteState) -> Result<(), StoreError> {
+            self.0.tidy(finished, state).await
         }
         async fn abort(
             &self,

@@ -90,6 +90,10 @@ impl<S: BlobStore + ?Sized> BlobStore for Shuffled<S> {
         self.inner.start(unfinished).await
     }
 
+    fn claim(&self, state: &WriteState, nonce: u64) -> Result<Option<WriteState>, StoreError> {
+        self.inner.claim(state, nonce)
+    }
+
     async fn resume(
         &self,
         unfinished: &ObjectKey,
@@ -109,6 +113,11 @@ impl<S: BlobStore + ?Sized> BlobStore for Shuffled<S> {
         let answer = self.inner.finish(unfinished, state, finished).await;
         self.pause().await;
         answer
+    }
+
+    async fn tidy(&self, finished: &ObjectKey, state: &WriteState) -> Result<(), StoreError> {
+        self.pause().await;
+        self.inner.tidy(finished, state).await
     }
 
     async fn abort(&self, unfinished: &ObjectKey, state: &WriteState) -> Result<(), StoreError> {

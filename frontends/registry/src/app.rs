@@ -106,7 +106,7 @@ impl App {
 
     /// Writes what waits, before the process ends in order.
     pub(crate) async fn close(&self) -> Result<(), Failure> {
-        self.engine.flush().await?;
+        self.engine.close().await?;
         self.engine.seal().await?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Power loss at every effect and every error at every call: what was said to be durable is.
 
+use super::super::Then;
 use super::super::suite::read;
 use super::*;
 use crate::disk::sim::{Fault, FaultPlan, SimDisk};
@@ -35,7 +36,7 @@ async fn work(
             content.extend_from_slice(&bytes);
             writer.write(vec![bytes.into()]).await?;
         }
-        state = writer.checkpoint().await?;
+        state = writer.checkpoint(Then::Writes).await?;
         let checkpoint = (unfinished.clone(), state.clone(), content.clone());
         let promise = Promise::Checkpoint(checkpoint.0, checkpoint.1, checkpoint.2);
         promises.push((disk.effects(), promise));
@@ -51,7 +52,7 @@ async fn work(
     let state = store.start(&place).await?;
     let mut writer = store.resume(&place, &state).await?;
     writer.write(vec![Bytes::from_static(b"in place")]).await?;
-    let state = writer.checkpoint().await?;
+    let state = writer.checkpoint(Then::Writes).await?;
     store.finish(&place, &state, &place).await?;
     promises.push((disk.effects(), Promise::Object(place, b"in place".to_vec())));
     Ok(())
@@ -68,7 +69,7 @@ async fn kept(store: &FsStore, promise: &Promise) {
             // Finishing may have taken the unfinished name away, and is done then.
             if let Ok(mut writer) = store.resume(unfinished, state).await {
                 writer.write(vec![Bytes::from_static(b"!")]).await.unwrap();
-                let state = writer.checkpoint().await.unwrap();
+                let state = writer.checkpoint(Then::Writes).await.unwrap();
                 let other = key("0a/sha256/ab/other.01");
                 store.finish(unfinished, &state, &other).await.unwrap();
                 let found = read(store, &other, 0..state.offset).await.unwrap();
@@ -120,7 +121,7 @@ async fn a_finish_that_power_loss_cut_short_is_done_by_the_next() {
     let state = store.start(&unfinished).await.unwrap();
     let mut writer = store.resume(&unfinished, &state).await.unwrap();
     writer.write(vec![Bytes::from_static(b"whole")]).await.unwrap();
-    let state = writer.checkpoint().await.unwrap();
+    let state = writer.checkpoint(Then::Writes).await.unwrap();
     let before = disk.effects();
     store.finish(&unfinished, &state, &finished).await.unwrap();
 
@@ -176,7 +177,7 @@ async fn one_fault(plan: FaultPlan) {
     let state = store.start(&next).await.unwrap();
     let mut writer = store.resume(&next, &state).await.unwrap();
     writer.write(vec![Bytes::from_static(b"next")]).await.unwrap();
-    let state = writer.checkpoint().await.unwrap();
+    let state = writer.checkpoint(Then::Writes).await.unwrap();
     store.finish(&next, &state, &done).await.unwrap();
     promises.push((0, Promise::Object(done, b"next".to_vec())));
     // What failed may be done again.
@@ -222,11 +223,11 @@ async fn a_file_whose_fsync_failed_is_never_fsynced_again() {
     let mut writer = store.resume(&unfinished, &state).await.unwrap();
     writer.write(vec![Bytes::from_static(b"lost")]).await.unwrap();
     disk.fail(FaultPlan { call: disk.calls(), fault: Fault::Broken, lasting: false });
-    writer.checkpoint().await.unwrap_err();
+    writer.checkpoint(Then::Writes).await.unwrap_err();
     let effects = disk.effects();
 
     // The disk says yes again, and would lie.
-    writer.checkpoint().await.unwrap_err();
+    writer.checkpoint(Then::Writes).await.unwrap_err();
     assert!(store.resume(&unfinished, &state).await.is_err());
     let claimed = WriteState { offset: 4, state: Vec::new() };
     store.finish(&unfinished, &claimed, &key("done")).await.unwrap_err();

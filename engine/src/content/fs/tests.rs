@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
+use super::super::Then;
 use super::super::suite;
 use super::*;
 use crate::disk::RealDisk;
@@ -47,12 +48,12 @@ async fn a_push_is_resumed_finished_and_handed_out_as_a_file() {
     let state = store.start(&unfinished).await.unwrap();
     let mut writer = store.resume(&unfinished, &state).await.unwrap();
     writer.write(vec![Bytes::from_static(b"hello, "), Bytes::new()]).await.unwrap();
-    let state = writer.checkpoint().await.unwrap();
+    let state = writer.checkpoint(Then::Writes).await.unwrap();
     writer.write(vec![Bytes::from_static(b"lost")]).await.unwrap();
     let mut next = store.resume(&unfinished, &state).await.unwrap();
     assert!(writer.write(vec![Bytes::from_static(b"late")]).await.is_err());
     next.write(vec![Bytes::from_static(b"world")]).await.unwrap();
-    let state = next.checkpoint().await.unwrap();
+    let state = next.checkpoint(Then::Writes).await.unwrap();
     assert_eq!(store.finish(&unfinished, &state, &finished).await.unwrap(), finished);
 
     let read = store.read(&finished, 7..12).await.unwrap();
@@ -97,11 +98,14 @@ async fn a_dropped_write_ends_before_the_next_writer_begins() {
     drop(write);
     let mut next = store.resume(&unfinished, &state).await.unwrap();
     next.write(vec![Bytes::from_static(b"new")]).await.unwrap();
-    let state = next.checkpoint().await.unwrap();
+    let state = next.checkpoint(Then::Writes).await.unwrap();
 
     assert_eq!(state.offset, 3);
     assert_eq!(std::fs::read(dir.path().join("objects/in-flight/01")).unwrap(), b"new");
-    assert!(writer.checkpoint().await.is_err(), "a writer whose call was dropped is spent");
+    assert!(
+        writer.checkpoint(Then::Writes).await.is_err(),
+        "a writer whose call was dropped is spent"
+    );
 }
 
 #[tokio::test]
@@ -115,5 +119,5 @@ async fn files_that_are_no_objects_are_not_listed() {
 
     let listed = store.list("", None, 10).await.unwrap();
 
-    assert_eq!(listed, [ObjectEntry { key: key("a/b"), size: 0 }]);
+    assert_eq!(listed, [ObjectEntry::object(key("a/b"), 0)]);
 }

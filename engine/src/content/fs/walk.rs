@@ -72,7 +72,7 @@ impl Walk<'_> {
         // What is no key was not put here by us.
         let Some(key) = ObjectKey::new(text) else { return Ok(()) };
         match self.disk.file_len(&self.objects.join(key.as_str())) {
-            Ok(size) => self.found.push(ObjectEntry { key, size }),
+            Ok(size) => self.found.push(ObjectEntry::object(key, size)),
             // Deleted since the directory was read.
             Err(error) if absent(&error) => {}
             Err(error) => return Err(unlisted(key.as_str(), &error)),

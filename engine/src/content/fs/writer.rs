@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::super::{ObjectKey, ObjectWriter, StoreError, WriteState};
+use super::super::{ObjectKey, ObjectWriter, StoreError, Then, WriteState};
 use super::slot::{Slot, Unfinished};
 use super::{FsStore, Inner, failure, run_blocking};
 use crate::disk::{DiskFile, write_all_at};
@@ -108,7 +108,7 @@ impl ObjectWriter for FsWriter {
         .await
     }
 
-    async fn checkpoint(&mut self) -> Result<WriteState, StoreError> {
+    async fn checkpoint(&mut self, _then: Then) -> Result<WriteState, StoreError> {
         self.work(|inner, key, slot, unfinished, open| {
             inner.keep_bytes(key, &*open.file, open.offset, slot, unfinished)?;
             inner.keep_name(key, slot, unfinished)?;

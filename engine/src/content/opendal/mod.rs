@@ -350,7 +350,7 @@ impl BlobStore for OpendalStore {
                 Some(size) => Some(size),
                 None => self.size(&key, key.as_str()).await?,
             };
-            entries.extend(size.map(|size| ObjectEntry { key, size }));
+            entries.extend(size.map(|size| ObjectEntry::object(key, size)));
         }
         Ok(entries)
     }

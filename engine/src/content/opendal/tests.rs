@@ -1,5 +1,6 @@
 //! What only the parts do; the rest is in [`crate::content::suite`].
 
+use super::super::Then;
 use super::super::suite;
 use super::*;
 use crate::seam::SeededEntropy;
@@ -24,15 +25,15 @@ async fn a_writer_left_behind_changes_nothing_that_a_later_one_wrote() {
     left.write(vec![Bytes::from_static(b"old")]).await.unwrap();
     let mut later = store.resume(&unfinished, &state).await.unwrap();
     later.write(vec![Bytes::from_static(b"new")]).await.unwrap();
-    let state = later.checkpoint().await.unwrap();
+    let state = later.checkpoint(Then::Writes).await.unwrap();
 
-    left.checkpoint().await.unwrap();
+    left.checkpoint(Then::Writes).await.unwrap();
 
     store.finish(&unfinished, &state, &finished).await.unwrap();
     store.abort(&unfinished, &state).await.unwrap();
     assert_eq!(suite::read(&store, &finished, 0..3).await.unwrap(), b"new");
     let left = store.list("", None, 9).await.unwrap();
-    assert_eq!(left, [ObjectEntry { key: finished, size: 3 }]);
+    assert_eq!(left, [ObjectEntry::object(finished, 3)]);
 }
 
 #[tokio::test]
@@ -42,7 +43,7 @@ async fn a_part_that_changed_its_size_is_not_published() {
     let state = store.start(&unfinished).await.unwrap();
     let mut writer = store.resume(&unfinished, &state).await.unwrap();
     writer.write(vec![Bytes::from_static(b"four")]).await.unwrap();
-    let state = writer.checkpoint().await.unwrap();
+    let state = writer.checkpoint(Then::Writes).await.unwrap();
     let part = store.list("in-flight/", None, 1).await.unwrap().remove(0);
     store.put(&part.key, Bytes::from_static(b"two")).await.unwrap();
 

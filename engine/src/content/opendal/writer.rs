@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use opendal::{Buffer, Writer};
 
-use super::super::{ObjectKey, ObjectWriter, StoreError, WriteState};
+use super::super::{ObjectKey, ObjectWriter, StoreError, Then, WriteState};
 use super::{OpendalStore, Part, failure, part_path};
 
 /// A part that is being written.
@@ -78,7 +78,7 @@ impl ObjectWriter for PartWriter {
         Ok(())
     }
 
-    async fn checkpoint(&mut self) -> Result<WriteState, StoreError> {
+    async fn checkpoint(&mut self, _then: Then) -> Result<WriteState, StoreError> {
         if let Some(mut open) = self.take()? {
             open.writer.close().await.map_err(|error| failure(&self.key, &error))?;
             let path = part_path(&self.key, self.parts.len(), open.part);
