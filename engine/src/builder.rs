@@ -16,6 +16,7 @@ use crate::id::ChainId;
 use crate::keys;
 use crate::meta::MetaStore;
 use crate::records::FormatRecord;
+use crate::room::Room;
 use crate::seam::Seams;
 use crate::tenancy::purge::reopen_all;
 use crate::upload::{Moves, Writers};
@@ -86,6 +87,7 @@ impl EngineBuilder {
             cache: Arc::new(Cache::new(self.settings.cache_bytes)),
             writers: Writers::default(),
             moves: Moves::default(),
+            room: Room::default(),
             pulls: PullLog::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             last_number: 0.into(),

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::graph::Cache;
 use crate::id::OrganisationId;
 use crate::keys;
-use crate::meta::{Add, Append, Commit, CommitId, Key, MetaError, MetaStore, Require};
+use crate::meta::{Add, Append, Commit, CommitId, Key, MetaError, MetaStore, Require, Reserve};
 use crate::records::Record;
 
 /// A row as it was read: leaning on it later requires that it is still so.
@@ -126,6 +126,7 @@ pub(crate) struct Change<'a> {
     append: Vec<Append>,
     events: Vec<Event>,
     touched: Vec<u64>,
+    reserve: Reserve,
 }
 
 impl<'a> Change<'a> {
@@ -138,7 +139,24 @@ impl<'a> Change<'a> {
             append: Vec::new(),
             events: Vec::new(),
             touched: Vec::new(),
+            reserve: Reserve::Kept,
         }
+    }
+
+    /// A change that makes room, or is a step on the way there: it may use what the metadata store
+    /// keeps back for it.
+    pub(crate) fn freeing(core: &'a Core) -> Self {
+        Self { reserve: Reserve::Whole, ..Self::new(core) }
+    }
+
+    /// Says of a change that it makes room, as [`Self::freeing`].
+    pub(crate) fn frees(&mut self) {
+        self.reserve = Reserve::Whole;
+    }
+
+    /// A change that only adds to the trail, so that what needs a line there goes on.
+    pub(crate) fn of_lines(core: &'a Core) -> Self {
+        Self { reserve: Reserve::Half, ..Self::new(core) }
     }
 
     /// Requires that a row still says what it said.
@@ -225,6 +243,7 @@ impl<'a> Change<'a> {
         commit.add = self.add;
         commit.add.retain(|add| add.delta != 0);
         commit.append = self.append;
+        commit.reserve = self.reserve;
         // A task of its own, since the request may end while the store is at it, and a cache that
         // did not hear of the change would serve what was before for ever.
         let sent = tokio::spawn(send(

@@ -16,6 +16,7 @@ use crate::id::{ChainId, Number};
 use crate::manifest;
 use crate::meta::{Key, MetaStore};
 use crate::records::Record;
+use crate::room::Room;
 use crate::seam::{Seams, Timestamp};
 use crate::upload::{Moves, Writers};
 
@@ -40,7 +41,9 @@ pub struct Settings {
     pub checkpoint_bytes: u64,
     /// … and at least each so often.
     pub checkpoint_interval: Duration,
-    /// The bytes on the blob store's disk that only collection and deletes may use.
+    /// The bytes on the blob store's disk that only collection and deletes may use. Nothing is
+    /// accepted that would not leave them, what other uploads were promised counted. The metadata
+    /// store keeps its own ([`crate::meta::Reserve`]).
     pub reserve_bytes: u64,
     /// The memory the cache of tags and manifests may use, in bytes.
     pub cache_bytes: u64,
@@ -80,6 +83,7 @@ pub(crate) struct Core {
     pub(crate) cache: Arc<Cache>,
     pub(crate) writers: Writers,
     pub(crate) moves: Moves,
+    pub(crate) room: Room,
     pub(crate) pulls: PullLog,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) last_number: AtomicU64,
@@ -120,17 +124,5 @@ impl Core {
             Some(next)
         });
         Number(next)
-    }
-
-    /// Fails where the disk has no more than what collection and deletes need.
-    pub(crate) async fn require_room(&self) -> Result<(), Error> {
-        match self.blobs.free_bytes().await {
-            Some(free) if free < self.settings.reserve_bytes => Err(Error::StorageFull(format!(
-                "{free} bytes are free, {} are kept for collection and deletes; free some, or run a \
-                 collection",
-                self.settings.reserve_bytes
-            ))),
-            _ => Ok(()),
-        }
     }
 }

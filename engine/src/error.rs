@@ -219,9 +219,9 @@ impl From<StoreError> for Error {
             StoreError::NotFound(_) | StoreError::WrongSize { .. } => {
                 Self::Corrupted(error.to_string())
             }
-            StoreError::Failed { .. } | StoreError::Unlisted { .. } => {
-                Self::Unavailable(error.to_string())
-            }
+            StoreError::Failed { .. }
+            | StoreError::Unlisted { .. }
+            | StoreError::Unmeasured { .. } => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -167,6 +167,10 @@ impl Extension {
             return Err(Error::Invalid("a change needs a line in the audit trail".to_owned()));
         }
         let mut change = Change::new(&self.core);
+        if batch.write.iter().all(|(_, value)| value.is_none()) {
+            // Nothing but removals and lines: taking a right away must not wait for room.
+            change.frees();
+        }
         for (key, version) in batch.require {
             let raw = version.map(|version| version.0);
             change.lean(&Seen::<Opaque>::new(self.row(&key)?, raw)?);

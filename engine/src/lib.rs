@@ -66,6 +66,7 @@ pub mod manifest;
 pub mod meta;
 pub mod name;
 mod records;
+mod room;
 pub mod seam;
 pub mod tenancy;
 mod upload;

@@ -119,7 +119,7 @@ pub(crate) async fn flush(core: &Core) -> Result<(), Error> {
     let mut pulls = core.pulls.take();
     while !pulls.is_empty() {
         let rest = pulls.split_off(pulls.len().min(LINES_PER_COMMIT));
-        let mut change = Change::new(core);
+        let mut change = Change::of_lines(core);
         for Waiting { pull, at, count } in &pulls {
             change.event(Event {
                 organisation: pull.organisation,

@@ -54,7 +54,7 @@ pub(super) async fn seal(core: &Core, organisation: OrganisationId) -> Result<()
             heads.push((chain, length, hash));
         }
     }
-    let mut change = Change::new(core);
+    let mut change = Change::of_lines(core);
     change.event(Event {
         organisation,
         at: core.now().await?,

@@ -215,7 +215,7 @@ impl<S: BlobStore> BlobStore for FaultBlobs<S> {
     }
 
     /// Never fails, and is not counted.
-    async fn free_bytes(&self) -> Option<u64> {
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         self.store.free_bytes().await
     }
 

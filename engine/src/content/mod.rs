@@ -151,6 +151,12 @@ pub enum StoreError {
         /// Whether trying again may help.
         temporary: bool,
     },
+    /// How much room is left could not be told.
+    #[error("the blob store can't tell how much room it has: {reason}")]
+    Unmeasured {
+        /// What the system said.
+        reason: String,
+    },
     /// The objects could not be listed.
     #[error("the blob store could not list its objects: {reason}")]
     Unlisted {
@@ -267,8 +273,9 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<ObjectEntry>, StoreError>;
 
-    /// The bytes still free, where the store can know.
-    async fn free_bytes(&self) -> Option<u64>;
+    /// The bytes still free; `None` where the store has no bound that it could know of. An error
+    /// means that they are not known now, which nobody may take for room.
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
 
     /// The store's ability to let others read an object by a URL, where it has it.
     fn presigner(&self) -> Option<&dyn Presigner> {

@@ -227,7 +227,7 @@ impl Run<'_> {
         if self.options.dry_run || self.options.organisation.is_some() {
             return Ok(());
         }
-        let mut change = Change::new(self.core);
+        let mut change = Change::freeing(self.core);
         cursor::save(&mut change, next);
         match change.commit().await {
             Ok(()) | Err(Attempt::Lost) => Ok(()),

@@ -126,7 +126,7 @@ impl Content<'_> {
     async fn give_up(&self, seen: &Seen<BlobRecord>, now: Timestamp) -> Result<bool, Error> {
         let Some(record) = &seen.value else { return Ok(false) };
         let state = BlobState::Deleting { since: now };
-        let mut change = Change::new(self.core);
+        let mut change = Change::freeing(self.core);
         change.replace(seen, &BlobRecord { state, ..record.clone() });
         let kind = EventKind::ContentGivenUp { digest: self.digest, size: record.size };
         change.event(Event::by_system(self.organisation, now, kind));
@@ -141,7 +141,7 @@ impl Content<'_> {
 
     /// Writes the row unless somebody else did; says which.
     async fn write(&self, seen: &Seen<BlobRecord>, record: &BlobRecord) -> Result<bool, Error> {
-        let mut change = Change::new(self.core);
+        let mut change = Change::freeing(self.core);
         change.replace(seen, record);
         won(change.commit().await)
     }
@@ -166,7 +166,7 @@ impl Content<'_> {
             report.failure(Some(&self.digest), &error);
             return Ok(());
         }
-        let mut change = Change::new(self.core);
+        let mut change = Change::freeing(self.core);
         change.remove(seen);
         let size = i64::try_from(record.size).unwrap_or(i64::MAX);
         change.use_bytes(self.organisation, -size, None);

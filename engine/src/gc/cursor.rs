@@ -34,7 +34,7 @@ pub(super) fn save(change: &mut Change<'_>, next: Key) {
 
 /// The run came to its end.
 pub(super) async fn clear(core: &Core) -> Result<(), Error> {
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.delete(keys::COLLECTION.to_vec());
     match change.commit().await {
         Ok(()) | Err(Attempt::Lost) => Ok(()),

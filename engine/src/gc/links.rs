@@ -97,7 +97,7 @@ impl<'a> Links<'a> {
         if self.dry_run {
             return Ok(());
         }
-        let mut change = Change::new(self.core);
+        let mut change = Change::freeing(self.core);
         change.replace(seen, &LinkRecord { state: LinkState::Live, ..record.clone() });
         match change.commit().await {
             Ok(()) | Err(Attempt::Lost) => Ok(()),
@@ -118,7 +118,7 @@ impl<'a> Links<'a> {
         let rest = LinkRecord { blob: false, state: LinkState::Live, ..record.clone() };
         let stays = record.manifest.is_some() && keep_manifest;
         if !self.dry_run {
-            let mut change = Change::new(self.core);
+            let mut change = Change::freeing(self.core);
             if stays {
                 change.replace(seen, &rest);
             } else {

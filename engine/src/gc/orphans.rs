@@ -83,7 +83,7 @@ async fn announce(core: &Core, garbage: &[&ObjectEntry]) -> Result<(), Error> {
         return Ok(());
     }
     let now = core.now().await?;
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     for entry in garbage {
         let kind = EventKind::OrphanDeleted { object: entry.key.to_string(), size: entry.size };
         change.event(Event::by_system(SYSTEM, now, kind));

@@ -186,7 +186,7 @@ impl Scrub<'_> {
     ) -> Result<bool, Error> {
         let Some(record) = &seen.value else { return Ok(false) };
         let now = self.core.now().await?;
-        let mut change = Change::new(self.core);
+        let mut change = Change::freeing(self.core);
         let state = BlobState::Quarantined { since: now };
         change.replace(seen, &BlobRecord { state, ..record.clone() });
         let kind = EventKind::ContentQuarantined {

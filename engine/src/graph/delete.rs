@@ -55,7 +55,7 @@ impl Repository {
         // Tags first, in steps: a manifest may have very many. The last step takes the rest with
         // the manifest itself.
         let mut change = loop {
-            let mut change = Change::new(&self.core);
+            let mut change = Change::freeing(&self.core);
             change.lean(link);
             let tags = self.untag(scope, id, number, &mut change).await?;
             if tags < TAGS_PER_COMMIT {
@@ -140,7 +140,7 @@ impl Repository {
             };
             let Some(record) = &link.value else { return Err(Attempt::Lost) };
             let now = self.core.now().await?;
-            let mut change = Change::new(&self.core);
+            let mut change = Change::freeing(&self.core);
             scope.write(self, &mut change, now);
             if record.manifest.is_some() {
                 let rest = LinkRecord { blob: false, state: LinkState::Live, ..record.clone() };

@@ -107,7 +107,7 @@ pub(crate) async fn unlink(
         state: LinkState::Condemned { nonce: core.seams.random_u64() },
         ..record.clone()
     };
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.replace(link, &condemned);
     match change.commit().await {
         Ok(()) => {}
@@ -122,7 +122,7 @@ pub(crate) async fn unlink(
     if names.is_empty() {
         return Ok(Unlinked::Condemned(seen));
     }
-    let mut back = Change::new(core);
+    let mut back = Change::freeing(core);
     back.replace(&seen, &LinkRecord { state: LinkState::Live, ..condemned });
     match back.commit().await {
         // Lost: somebody made it live already.

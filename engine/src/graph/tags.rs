@@ -50,7 +50,7 @@ impl Repository {
                 return Err(Error::ManifestUnknown { reference: tag.to_string() }.into());
             };
             let now = self.core.now().await?;
-            let mut change = Change::new(&self.core);
+            let mut change = Change::freeing(&self.core);
             scope.write(self, &mut change, now);
             change.remove(&seen);
             change.delete(keys::tag_of(scope.organisation, id, old.number, tag.as_str()));

@@ -91,6 +91,20 @@ pub struct Append {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommitId(pub [u8; 16]);
 
+/// How far a commit may use the room that a store keeps back for the day when nothing else is left.
+/// A store that can't tell its room, or whose room somebody else sees to, keeps none back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reserve {
+    /// Not at all: it adds facts, and is refused with [`MetaError::Full`] where only the reserve is
+    /// left.
+    #[default]
+    Kept,
+    /// Half of it: a little that has to be written, so that reads go on.
+    Half,
+    /// All of it: it makes room, or leads there.
+    Whole,
+}
+
 /// One conditional batch. Order within it has no meaning; a key stands in at most one of `put`,
 /// `delete` and `add` (where one does not, the later of `delete`, `put`, `add` wins).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +121,8 @@ pub struct Commit {
     pub add: Vec<Add>,
     /// Log entries to append, in this order.
     pub append: Vec<Append>,
+    /// How far it may use the store's reserve.
+    pub reserve: Reserve,
 }
 
 impl Commit {
@@ -119,6 +135,7 @@ impl Commit {
             delete: Vec::new(),
             add: Vec::new(),
             append: Vec::new(),
+            reserve: Reserve::Kept,
         }
     }
 }
@@ -152,8 +169,8 @@ pub enum MetaError {
         /// What it may hold.
         max: i64,
     },
-    /// The disk or the database has no room. Reads go on, and so do commits that only delete,
-    /// as far as the store's reserve carries.
+    /// The disk or the database has no room. Reads go on, and so do commits that may use the
+    /// store's [`Reserve`], as far as it carries.
     #[error("the metadata store has no room: {0}")]
     Full(String),
     /// The store can't answer now; nothing is known to have changed. Try again later.

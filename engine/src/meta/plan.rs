@@ -78,7 +78,7 @@ pub(super) fn measure(commit: &Commit) -> Result<usize, MetaError> {
 
 /// Decides `commit` against `view`.
 pub(super) fn plan(commit: Commit, view: &mut impl View) -> Result<Plan, MetaError> {
-    let Commit { id: _, require, put, delete, add, append } = commit;
+    let Commit { id: _, require, put, delete, add, append, reserve: _ } = commit;
     for require in require {
         let (key, holds) = match require {
             Require::Absent(key) => {

@@ -157,6 +157,10 @@ async fn commit_role(
         return Ok(());
     }
     let mut change = Change::new(core);
+    if role.is_none() {
+        // Taking a right away must not wait for room.
+        change.frees();
+    }
     let (was, is) = (before.role == Some(Role::Admin), after.role == Some(Role::Admin));
     if was == is {
         change.lean(&tenant.row);

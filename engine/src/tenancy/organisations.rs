@@ -274,7 +274,7 @@ impl Engine {
                 return Err(not_empty.into());
             }
             let now = core.now().await?;
-            let mut change = Change::new(core);
+            let mut change = Change::freeing(core);
             let deleting = OrganisationRecord { life: Life::Deleting, ..tenant.record.clone() };
             change.replace(&tenant.row, &deleting);
             let reserved = NameRecord::Reserved { former: tenant.id.0, since: now };
@@ -321,7 +321,7 @@ fn settings_change<'a>(
 
 /// Moves an organisation between [`Life::Live`] and [`Life::Closing`].
 async fn set_life(core: &Core, tenant: &Tenant, life: Life) -> Result<(), Attempt> {
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.replace(&tenant.row, &OrganisationRecord { life, ..tenant.record.clone() });
     change.touches(stripe_of_organisation(tenant.id));
     change.commit().await

@@ -111,7 +111,7 @@ async fn reopen<T: Record>(
     row: &Seen<T>,
     live: &T,
 ) -> Result<(), Error> {
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.replace(row, live);
     change.touches(stripe_of_organisation(organisation));
     match change.commit().await {
@@ -131,7 +131,7 @@ async fn purge_organisation(
     let members = keys::members(id);
     let mut pages = Pages::new(prefix_range(&members));
     while let Some(rows) = pages.next(core).await? {
-        let mut change = Change::new(core);
+        let mut change = Change::freeing(core);
         for (key, _) in &rows {
             let principal = key.get(members.len()..).unwrap_or_default();
             change.delete(keys::membership(&String::from_utf8_lossy(principal), id));
@@ -175,7 +175,7 @@ async fn purge_organisation(
     while let Some(rows) = pages.next(core).await? {
         remove(core, rows, purged).await?;
     }
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.remove(row);
     change.event(maintained(core, id, "rows of the deleted organisation", before, purged).await?);
     change.touches(stripe_of_organisation(id));
@@ -279,7 +279,7 @@ async fn purge_registry(
         }
         remove(core, rows, purged).await?;
     }
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.remove(row);
     let event = maintained(core, organisation, "rows of a deleted registry", before, purged);
     change.event(event.await?);
@@ -311,7 +311,7 @@ async fn strip_members(
                 }
                 let principal = key.get(members.len()..).unwrap_or_default();
                 let principal = String::from_utf8_lossy(principal).into_owned();
-                let mut change = Change::new(core);
+                let mut change = Change::freeing(core);
                 if record.role.is_none() && record.registries.is_empty() {
                     change.delete(keys::membership(&principal, organisation));
                     change.remove(&row);
@@ -338,7 +338,7 @@ async fn remove_sessions(
         let row = Seen::<SessionRecord>::new(key.clone(), Some(value.clone()))?;
         let session = key.get(prefix..).and_then(|id| id.try_into().ok()).map(SessionId);
         let (Some(record), Some(session)) = (&row.value, session) else { continue };
-        let mut change = Change::new(core);
+        let mut change = Change::freeing(core);
         change.remove(&row);
         let reserved = i64::try_from(record.reserved_bytes).unwrap_or(i64::MAX);
         change.use_bytes(organisation, -reserved, None);
@@ -380,7 +380,7 @@ async fn remove_graph(
     rows: &[Row],
     purged: &mut Purged,
 ) -> Result<(), Error> {
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     let mut bytes = 0;
     for (key, value) in rows {
         if keys::is_manifest(key) {
@@ -404,7 +404,7 @@ async fn remove_graph(
 /// Removes rows that nobody writes any more.
 async fn remove(core: &Core, rows: Vec<Row>, purged: &mut Purged) -> Result<(), Error> {
     let count = rows.len() as u64;
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     for (key, _) in rows {
         change.delete(key);
     }

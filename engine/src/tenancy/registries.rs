@@ -259,6 +259,7 @@ impl Engine {
             let now = core.now().await?;
             let kind = EventKind::RegistryDeleted { registry: registry.id, name: name.to_string() };
             let mut change = registry_change(core, caller, &tenant, now, kind);
+            change.frees();
             let deleting = RegistryRecord { life: Life::Deleting, ..registry.record.clone() };
             change.replace(&registry.row, &deleting);
             let reserved = NameRecord::Reserved { former: registry.id.0, since: now };
@@ -317,7 +318,7 @@ async fn set_life(
     registry: &TenantRegistry,
     life: Life,
 ) -> Result<(), Attempt> {
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.replace(&registry.row, &RegistryRecord { life, ..registry.record.clone() });
     change.touches(stripe_of_organisation(tenant.id));
     change.commit().await

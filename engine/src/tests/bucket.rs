@@ -112,8 +112,8 @@ impl BlobStore for Bucket {
         Ok(entries)
     }
 
-    async fn free_bytes(&self) -> Option<u64> {
-        None
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
     }
 
     fn presigner(&self) -> Option<&dyn Presigner> {

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::graph::Repository;
 use crate::id::SessionId;
 use crate::records::SessionRecord;
+use crate::room::Held;
 use crate::upload::Upload;
 use crate::upload::pipeline::{Checkpoint, CheckpointError, Pipeline};
 use crate::upload::session::MAX_RESERVE_BYTES;
@@ -47,6 +48,9 @@ pub(super) struct Open {
     pub(super) record: SessionRecord,
     pub(super) pipeline: Pipeline,
     quota_bytes: Option<u64>,
+    /// The room on the disk for what is not durable yet, up to `room_until` of the blob.
+    room: Held,
+    room_until: u64,
     /// What was reserved before this request: for a length announced at the start, all of it.
     reserved_before: u64,
 }
@@ -94,28 +98,30 @@ impl Repository {
         record: SessionRecord,
         writing: Arc<Writing>,
     ) -> Result<Open, Error> {
+        let room = self.core.room.hold_nothing();
         let record = self.started(id, record).await?;
         let nonce = self.core.seams.random_u64();
         let Some(write) = self.core.blobs.claim(&record.write, nonce)? else {
-            return self.opened(id, seen, record, writing).await;
+            return self.opened(id, seen, record, writing, room).await;
         };
         // Whoever wrote before, and may be at it still, can't commit from here on.
         let quota_bytes = self.scope.quota_bytes;
         let claimed = SessionRecord { write, ..record.clone() };
         let (seen, record) = self.commit_row(id, &seen, &record, claimed, quota_bytes).await?;
-        self.opened(id, seen, record, writing).await
+        self.opened(id, seen, record, writing, room).await
     }
 
-    /// Opens an upload that nobody else can know of.
+    /// Opens an upload that nobody else can know of, and that holds `room` already.
     pub(super) async fn open_own(
         &self,
         id: SessionId,
         seen: Seen<SessionRecord>,
         record: SessionRecord,
         writing: Arc<Writing>,
+        room: Held,
     ) -> Result<Open, Error> {
         let record = self.started(id, record).await?;
-        self.opened(id, seen, record, writing).await
+        self.opened(id, seen, record, writing, room).await
     }
 
     async fn started(&self, id: SessionId, record: SessionRecord) -> Result<SessionRecord, Error> {
@@ -132,6 +138,7 @@ impl Repository {
         seen: Seen<SessionRecord>,
         record: SessionRecord,
         writing: Arc<Writing>,
+        room: Held,
     ) -> Result<Open, Error> {
         let object = record.object(self.scope.organisation, id);
         let writer = self.core.blobs.resume(&object, &record.write).await?;
@@ -141,7 +148,8 @@ impl Repository {
         let hasher = Hasher::restore(&record.hash).filter(fits);
         let pipeline = Pipeline::new(writer, hasher, writing, record.write.offset);
         let (quota_bytes, reserved_before) = (self.scope.quota_bytes, record.reserved_bytes);
-        Ok(Open { id, seen, record, pipeline, quota_bytes, reserved_before })
+        let room_until = record.write.offset.saturating_add(room.bytes());
+        Ok(Open { id, seen, record, pipeline, quota_bytes, room, room_until, reserved_before })
     }
 
     /// Takes all of `body`, with a checkpoint now and then. On return not all is durable.
@@ -200,16 +208,37 @@ impl Repository {
         if let Some(wanted) = length.filter(|length| after - begin > *length) {
             return Err(Error::LengthMismatch { wanted, found: after - begin });
         }
+        let rest = length.map_or(RESERVE_AHEAD_BYTES, |length| begin + length - after);
+        let ahead = rest.min(MAX_RESERVE_BYTES);
+        if after > open.room_until {
+            self.hold_room(open, after, ahead).await?;
+        }
         if after > open.record.reserved_bytes {
-            let rest = length.map_or(RESERVE_AHEAD_BYTES, |length| begin + length - after);
-            self.reserve(open, after, rest.min(MAX_RESERVE_BYTES)).await?;
+            self.reserve(open, after, ahead).await?;
         }
         open.pipeline.take(bytes, self.core.writers.batch_bytes()).await
     }
 
-    /// Reserves room up to `needed` bytes of the blob, and `ahead` more where there is room.
+    /// Holds room on the disk up to `needed` bytes of the blob, and `ahead` more where there is
+    /// that much.
+    async fn hold_room(&self, open: &mut Open, needed: u64, ahead: u64) -> Result<(), Error> {
+        for until in [needed.saturating_add(ahead), needed] {
+            match self.core.hold_room(until.saturating_sub(open.room_until)).await {
+                Err(Error::StorageFull(_)) if until > needed => {}
+                Err(error) => return Err(error),
+                Ok(more) => {
+                    open.room.join(more);
+                    open.room_until = until;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves `needed` bytes of the organisation's quota for the blob, and `ahead` more where it
+    /// leaves room.
     async fn reserve(&self, open: &mut Open, needed: u64, ahead: u64) -> Result<(), Error> {
-        self.core.require_room().await?;
         for reserved_bytes in [needed.saturating_add(ahead), needed] {
             let record = SessionRecord { reserved_bytes, ..open.record.clone() };
             match self.commit_session(open, record).await {
@@ -249,6 +278,7 @@ impl Repository {
             Err(CheckpointError::Write(error)) => return Err(error),
         };
         let hash = hasher.map_or_else(|| open.record.hash.clone(), |hasher| hasher.save());
+        open.room.keep(open.room_until.saturating_sub(write.offset));
         let reserved_bytes = reserve(write.offset);
         let record = SessionRecord { hash, write, reserved_bytes, ..open.record.clone() };
         self.commit_session(open, record).await

@@ -14,6 +14,7 @@ use crate::graph::{BlobInfo, Repository, keep_content, link_blob};
 use crate::id::SessionId;
 use crate::keys;
 use crate::records::{BlobRecord, SessionRecord};
+use crate::room::Held;
 use crate::upload::Chunk;
 use crate::upload::Started;
 use crate::upload::append::{Open, SourceError};
@@ -94,8 +95,8 @@ impl Repository {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: Into<SourceError>,
     {
-        let (started, seen) = self.start_alone(digest, length).await?;
-        match self.open_and_stream(started.id(), seen, length, body).await {
+        let (started, seen, room) = self.start_alone(digest, length).await?;
+        match self.open_and_stream(started.id(), seen, room, length, body).await {
             Ok(open) => self.complete(open, digest, Some(started)).await,
             Err(error) => {
                 started.give_up().await;
@@ -108,6 +109,7 @@ impl Repository {
         &self,
         id: SessionId,
         seen: Seen<SessionRecord>,
+        room: Held,
         length: Option<u64>,
         body: S,
     ) -> Result<Open, Error>
@@ -119,7 +121,7 @@ impl Repository {
         let Some(record) = seen.value.clone() else {
             return Err(Error::UploadUnknown { id: id.to_string() });
         };
-        let mut open = self.open_own(id, seen, record, writing).await?;
+        let mut open = self.open_own(id, seen, record, writing, room).await?;
         self.stream(&mut open, length, body).await?;
         Ok(open)
     }

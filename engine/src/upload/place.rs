@@ -49,7 +49,7 @@ impl Repository {
     /// Writes `bytes`, verified to be those of `digest`, durably under its key.
     pub(crate) async fn place(&self, digest: &Digest, bytes: Bytes) -> Result<Placed, Error> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let (started, seen) = self.start_alone(digest, Some(size)).await?;
+        let (started, seen, _room) = self.start_alone(digest, Some(size)).await?;
         let key = keys::object::settled(self.scope.organisation, digest, started.id());
         if let Err(error) = self.core.blobs.put(&key, bytes).await {
             started.give_up().await;

@@ -11,6 +11,7 @@ use crate::graph::Repository;
 use crate::id::{OrganisationId, SessionId};
 use crate::keys;
 use crate::records::SessionRecord;
+use crate::room::Held;
 
 /// How an upload stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ impl Repository {
         digest: Option<&Digest>,
         length: Option<u64>,
     ) -> Result<Upload, Error> {
+        let _room = self.room_for(length).await?;
         let (id, _) = self.start(digest, length).await?;
         Ok(Upload { id, offset: 0 })
     }
@@ -52,10 +54,17 @@ impl Repository {
     /// Starts an upload whose digest will be of `algorithm`, so that its bytes are hashed with that
     /// as they come. Needs [`Action::Push`].
     pub async fn start_upload_of(&self, algorithm: Algorithm) -> Result<Upload, Error> {
+        let _room = self.room_for(None).await?;
         let (id, _) = self.start_hashed(None, algorithm, None).await?;
         Ok(Upload { id, offset: 0 })
     }
 
+    /// Holds the room that an upload is promised at its start.
+    pub(super) async fn room_for(&self, length: Option<u64>) -> Result<Held, Error> {
+        self.core.hold_room(length.unwrap_or(0).min(MAX_RESERVE_BYTES)).await
+    }
+
+    /// Starts an upload for which there is room.
     pub(super) async fn start(
         &self,
         digest: Option<&Digest>,
@@ -72,7 +81,6 @@ impl Repository {
         length: Option<u64>,
     ) -> Result<(SessionId, Seen<SessionRecord>), Error> {
         self.demand(Action::Push)?;
-        self.core.require_room().await?;
         let max = self.core.settings.max_blob_bytes;
         if length.is_some_and(|length| length > max) {
             return Err(Error::BlobTooLarge { max });
@@ -178,7 +186,7 @@ pub(crate) async fn give_up(
     line: Event,
 ) -> Result<bool, Error> {
     let Some(record) = &seen.value else { return Ok(false) };
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.remove(seen);
     change.event(line);
     let reserved = i64::try_from(record.reserved_bytes).unwrap_or(i64::MAX);

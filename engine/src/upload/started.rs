@@ -1,5 +1,6 @@
 //! Uploads of one request alone: whoever began one can't come back to it.
 
+use crate::access::Action;
 use crate::audit::UploadEnd;
 use crate::change::Seen;
 use crate::digest::Digest;
@@ -8,6 +9,7 @@ use crate::graph::Repository;
 use crate::id::SessionId;
 use crate::keys;
 use crate::records::SessionRecord;
+use crate::room::Held;
 
 /// How often the row is read again where a commit that was on its way changed it.
 const TRIES: usize = 8;
@@ -23,7 +25,7 @@ pub(crate) struct Started {
 }
 
 impl Repository {
-    /// Starts an upload of this request alone.
+    /// Starts an upload of this request alone, and holds the room for `length`.
     ///
     /// In a task of its own: where the request is given up while the row is being committed, the
     /// task still ends, and drops what it made.
@@ -31,14 +33,18 @@ impl Repository {
         &self,
         digest: &Digest,
         length: Option<u64>,
-    ) -> Result<(Started, Seen<SessionRecord>), Error> {
+    ) -> Result<(Started, Seen<SessionRecord>, Held), Error> {
+        self.demand(Action::Push)?;
+        let room = self.room_for(length).await?;
         let (repository, digest) = (self.clone(), *digest);
         let starting = tokio::spawn(async move {
             let (id, seen) = repository.start(Some(&digest), length).await?;
             Ok((Started { repository: Some(repository), id }, seen))
         });
-        let started = starting.await;
-        started.unwrap_or_else(|error| Err(Error::Unavailable(format!("starting: {error}"))))
+        match starting.await {
+            Ok(started) => started.map(|(started, seen)| (started, seen, room)),
+            Err(error) => Err(Error::Unavailable(format!("starting: {error}"))),
+        }
     }
 }
 

@@ -290,7 +290,7 @@ mod shared {
         ) -> Result<Vec<ObjectEntry>, StoreError> {
             self.0.list(prefix, after, limit).await
         }
-        async fn free_bytes(&self) -> Option<u64> {
+        async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
             self.0.free_bytes().await
         }
     }

@@ -164,7 +164,7 @@ impl<S: BlobStore + ?Sized> BlobStore for Shuffled<S> {
         self.inner.list(prefix, after, limit).await
     }
 
-    async fn free_bytes(&self) -> Option<u64> {
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         self.inner.free_bytes().await
     }
 }

@@ -67,7 +67,11 @@ impl App {
             let (folder, clock, config) =
                 (folder.clone(), Arc::clone(&seams.clock), config.clone());
             let open = move || {
-                let options = RedbOptions { cache_bytes: memory(config.storage.metadata_cache) };
+                let options = RedbOptions {
+                    cache_bytes: memory(config.storage.metadata_cache),
+                    // Uploads stop first: what is under way then can still be finished.
+                    reserve_bytes: config.storage.reserve.bytes() / 4,
+                };
                 // The facts first: who has them open owns the folder, and may tidy the objects.
                 let meta = RedbStore::open_with(options, folder.meta(), clock);
                 let meta = meta.map_err(|error| not_open(&folder, &error))?;

@@ -342,10 +342,14 @@ impl BlobStore for FsStore {
         }
     }
 
-    async fn free_bytes(&self) -> Option<u64> {
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         let inner = Arc::clone(&self.0);
         let asked = tokio::task::spawn_blocking(move || inner.disk.free_bytes(&inner.objects));
-        asked.await.ok()?.ok()
+        match asked.await {
+            Ok(Ok(free)) => Ok(Some(free)),
+            Ok(Err(error)) => Err(StoreError::Unmeasured { reason: error.to_string() }),
+            Err(error) => Err(StoreError::Unmeasured { reason: error.to_string() }),
+        }
     }
 }
 

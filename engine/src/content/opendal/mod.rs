@@ -355,8 +355,8 @@ impl BlobStore for OpendalStore {
         Ok(entries)
     }
 
-    async fn free_bytes(&self) -> Option<u64> {
-        None
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
     }
 }
 

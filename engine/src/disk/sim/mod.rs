@@ -113,7 +113,8 @@ impl SimDisk {
         self.lock().faults.fired
     }
 
-    /// Bounds the bytes of all files together: what would pass it finds the disk full.
+    /// Bounds the bytes of all files together: what would pass it finds the disk full. Holes take
+    /// no room, as on most file systems: a file may be longer than the disk.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
     }
@@ -177,8 +178,7 @@ impl Inner {
             return Ok(0);
         }
         let data = data.freeze();
-        let end = offset + data.len() as u64;
-        self.room(end.saturating_sub(self.state.file(file)?.view.len()))?;
+        self.room(self.state.file(file)?.view.growth(offset, data.len()))?;
         let taken = data.len();
         self.effect(Effect::Write { file, offset, data });
         Ok(taken)
@@ -320,8 +320,6 @@ impl DiskFile for SimFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut inner = self.disk.lock();
         inner.call(Call::Write)?;
-        let now = inner.state.file(self.inode)?.view.len();
-        inner.room(len.saturating_sub(now))?;
         inner.effect(Effect::SetLen { file: self.inode, len });
         Ok(())
     }

@@ -226,10 +226,10 @@ impl State {
         self.inodes.keys().next_back().map_or(ROOT, |last| last + 1)
     }
 
-    /// The bytes of all files that have a name.
+    /// The bytes that all files which have a name take.
     pub(super) fn used(&self) -> u64 {
         let named = self.reachable();
-        named.iter().filter_map(|inode| Some(self.file(*inode).ok()?.view.len())).sum()
+        named.iter().filter_map(|inode| Some(self.file(*inode).ok()?.view.used())).sum()
     }
 
     /// All that can be found from the root.

@@ -282,6 +282,10 @@ fn a_disk_of_bounded_capacity_fills_up() {
     assert_eq!(kind(file.write_vectored_at(&[IoSlice::new(&[1; 600])], 500)), Ok(600));
     let more = file.write_vectored_at(&[IoSlice::new(&[1; 600])], 1000);
     assert_eq!(kind(more), Err(io::ErrorKind::StorageFull));
+    // A hole takes no room until something is written into it.
+    file.set_len(100_000).unwrap();
+    let hole = file.write_vectored_at(&[IoSlice::new(&[1; 4096])], 8192);
+    assert_eq!(kind(hole), Err(io::ErrorKind::StorageFull));
     disk.remove(path("/f")).unwrap();
     assert_eq!(disk.free_bytes(path("/")).unwrap(), 1500);
 }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::{away, into_meta};
 use super::open::Opener;
+use super::room::{Left, Room};
 use super::{COMMITS, ROWS, Slot};
 use crate::meta::log::{self, Head};
 use crate::meta::plan::{self, View};
@@ -55,6 +56,7 @@ type Members = Vec<(CommitId, Committed)>;
 pub(super) struct Committer {
     database: Arc<Slot>,
     opener: Opener,
+    room: Option<Room>,
     queue: mpsc::Receiver<Request>,
     heads: HashMap<Key, Head>,
     recent: Recent,
@@ -65,10 +67,16 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(database: Arc<Slot>, opener: Opener, queue: mpsc::Receiver<Request>) -> Self {
+    pub(super) fn new(
+        database: Arc<Slot>,
+        opener: Opener,
+        room: Option<Room>,
+        queue: mpsc::Receiver<Request>,
+    ) -> Self {
         Self {
             database,
             opener,
+            room,
             queue,
             heads: HashMap::new(),
             recent: Recent::default(),
@@ -173,6 +181,8 @@ impl Committer {
         transaction.set_durability(Durability::Immediate).map_err(into_meta)?;
         transaction.set_two_phase_commit(true);
 
+        let left = self.room.as_ref().map(Room::look);
+        let admit = |reserve| left.as_ref().map_or(Ok(()), |left: &Left| left.admit(reserve));
         let mut answers = Vec::with_capacity(commits.len());
         let mut members = Members::with_capacity(commits.len());
         let heads = {
@@ -189,6 +199,10 @@ impl Committer {
                 let done = self.recent.get(id).or_else(|| joined().map(|(_, told)| told.clone()));
                 if let Some(committed) = done {
                     answers.push(Ok(committed));
+                    continue;
+                }
+                if let Err(full) = admit(commit.reserve) {
+                    answers.push(Err(full));
                     continue;
                 }
                 answers.push(plan::plan(commit, &mut overlay).map(|plan| {

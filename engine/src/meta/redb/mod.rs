@@ -17,6 +17,7 @@
 mod committer;
 mod error;
 mod open;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot};
 use self::committer::{Committer, Request};
 use self::error::{away, into_meta};
 use self::open::Opener;
+use self::room::Room;
 use super::plan;
 use super::{Commit, CommitId, Committed, Key, MAX_SCAN_ROWS, MetaError, MetaRead, MetaStore, Row};
 use crate::seam::{Clock, Timestamp};
@@ -59,11 +61,14 @@ type Slot = RwLock<Option<Database>>;
 pub struct RedbOptions {
     /// The most bytes of pages kept in memory; used as they are read and written, never before.
     pub cache_bytes: usize,
+    /// The bytes on the file's disk that only deletes and collection may use (see [`super::Reserve`]): a
+    /// database that can't grow can't delete either, since it writes beside what it had.
+    pub reserve_bytes: u64,
 }
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 * 1024 * 1024 }
+        Self { cache_bytes: 64 * 1024 * 1024, reserve_bytes: 64 * 1024 * 1024 }
     }
 }
 
@@ -102,7 +107,8 @@ impl RedbStore {
     ) -> Result<Self, MetaError> {
         let path = path.as_ref().to_owned();
         open::create_durably(&path)?;
-        Self::start(open::at_path(path, options), clock)
+        let room = Room::on_disk(&path, options.reserve_bytes);
+        Self::start(open::at_path(path, options), Some(room), clock)
     }
 
     /// A database on a storage of the caller's. `backend` is called now, and again after each I/O
@@ -111,17 +117,31 @@ impl RedbStore {
     ///
     /// redb can't open a storage on which its very first opening was cut short. A file's is
     /// therefore made aside and linked to its place ([`Self::open`]); a backend's is the caller's.
+    ///
+    /// No reserve is kept back: see [`Self::with_backend_in`].
     pub fn with_backend<B: StorageBackend>(
         backend: impl Fn() -> io::Result<B> + Send + 'static,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, MetaError> {
-        Self::start(open::on_backend(backend, RedbOptions::default()), clock)
+        Self::start(open::on_backend(backend, RedbOptions::default()), None, clock)
     }
 
-    fn start(opener: Opener, clock: Arc<dyn Clock>) -> Result<Self, MetaError> {
+    /// As [`Self::with_backend`], with other settings, and with a reserve: `free_bytes` tells how
+    /// many bytes the storage can still grow by.
+    pub fn with_backend_in<B: StorageBackend>(
+        options: RedbOptions,
+        backend: impl Fn() -> io::Result<B> + Send + 'static,
+        free_bytes: impl Fn() -> io::Result<u64> + Send + 'static,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, MetaError> {
+        let room = Room { reserve_bytes: options.reserve_bytes, free_bytes: Box::new(free_bytes) };
+        Self::start(open::on_backend(backend, options), Some(room), clock)
+    }
+
+    fn start(opener: Opener, room: Option<Room>, clock: Arc<dyn Clock>) -> Result<Self, MetaError> {
         let database = Arc::new(RwLock::new(Some(opener.open()?)));
         let (requests, queue) = mpsc::channel(QUEUED);
-        let committer = Committer::new(database.clone(), opener, queue);
+        let committer = Committer::new(database.clone(), opener, room, queue);
         let committer = std::thread::Builder::new()
             .name("meta-committer".into())
             .spawn(move || committer.run())
