@@ -9,10 +9,14 @@ use crate::graph::{Repository, Scope, Unlinked, link, stripe_of_reference, unlin
 use crate::id::{Number, RepositoryId};
 use crate::keys;
 use crate::meta::prefix_range;
-use crate::records::{LinkRecord, LinkState, ManifestPlace, ManifestRecord, TagRecord};
+use crate::records::{
+    LinkRecord, LinkState, ManifestPlace, ManifestRecord, Record, ReferrerRecord, TagRecord,
+};
 
 /// How many tags of a manifest are removed in one commit.
 const TAGS_PER_COMMIT: usize = 256;
+/// How many referrers are listed at a time; each may bring 256 KiB of annotations.
+const REFERRERS_AT_ONCE: usize = 32;
 
 impl Repository {
     /// Removes a manifest with its tags. Its referrers stay, and the blobs it named stay until
@@ -21,21 +25,111 @@ impl Repository {
     /// Fails with [`Error::InUse`] where an index here names it.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), Error> {
         self.demand(Action::Delete)?;
+        self.delete_one(digest, false).await.map(drop)
+    }
+
+    /// Removes a manifest with its tags, and then what refers to it (signatures, attestations) and
+    /// to that in turn; says how many referrers went along. Those stay that have a tag of their
+    /// own or that an index here names, and what refers to those. Needs [`Action::Delete`].
+    ///
+    /// Fails with [`Error::InUse`] where an index here names the manifest itself; nothing is
+    /// removed then. Each manifest goes in a commit of its own. Where the call fails or the future
+    /// is dropped between two, the rest stays, and asking again goes on although the manifest is
+    /// gone.
+    pub async fn delete_manifest_with_referrers(&self, digest: &Digest) -> Result<u64, Error> {
+        self.demand(Action::Delete)?;
+        let unknown = match self.delete_one(digest, false).await {
+            Ok(_) => None,
+            Err(unknown @ Error::ManifestUnknown { .. }) => Some(unknown),
+            Err(error) => return Err(error),
+        };
+        let scope = self.fresh_scope(1).await?;
+        let id = scope.existing(&self.path)?;
+        let mut removed = 0;
+        let mut subjects = vec![*digest];
+        while let Some(subject) = subjects.pop() {
+            let all = keys::referrers(scope.organisation, id, &subject);
+            let mut range = prefix_range(&all);
+            loop {
+                let rows = self.core.meta.scan(range.clone(), REFERRERS_AT_ONCE).await?;
+                let Some((last, _)) = rows.last() else { break };
+                range.start = [last.as_slice(), &[0]].concat();
+                for (_, value) in &rows {
+                    let referrer = ReferrerRecord::decode(value)?.digest;
+                    match self.delete_one(&referrer, true).await {
+                        Ok(true) => {
+                            removed += 1;
+                            subjects.push(referrer);
+                        }
+                        // Somebody else removed it: what referred to it is looked at all the same.
+                        Err(Error::ManifestUnknown { .. }) => subjects.push(referrer),
+                        Ok(false) | Err(Error::InUse { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        match unknown {
+            Some(unknown) if removed == 0 => Err(unknown),
+            _ => Ok(removed),
+        }
+    }
+
+    /// Removes one manifest; false where it has a tag and only one without was to be removed.
+    async fn delete_one(&self, digest: &Digest, only_untagged: bool) -> Result<bool, Error> {
         retry!("a manifest", attempt => {
             let scope = self.fresh_scope(attempt).await?;
             let id = scope.existing(&self.path)?;
             let key = keys::link(scope.organisation, digest, id);
             let seen: Seen<LinkRecord> = self.core.read(key).await?;
-            if seen.value.as_ref().is_none_or(|link| link.manifest.is_none()) {
-                let reference = digest.to_string();
-                return Err(Error::ManifestUnknown { reference }.into());
+            let number = match &seen.value {
+                Some(link) if link.manifest.is_some() => link.number,
+                _ => {
+                    let reference = digest.to_string();
+                    return Err(Error::ManifestUnknown { reference }.into());
+                }
+            };
+            if only_untagged && self.is_tagged(&scope, id, number).await? {
+                return Ok(false);
             }
             match unlink(&self.core, scope.organisation, id, digest, &seen).await? {
                 Unlinked::Lost => Err(Attempt::Lost),
                 Unlinked::Named(by) => Err(self.in_use(&scope, id, digest, &by).await?.into()),
-                Unlinked::Condemned(link) => self.finish_delete(&scope, id, digest, &link).await,
+                // Whoever tags it from here on changes the condemned link, so this look holds.
+                Unlinked::Condemned(link)
+                    if only_untagged && self.is_tagged(&scope, id, number).await? =>
+                {
+                    self.keep(&link).await?;
+                    Ok(false)
+                }
+                Unlinked::Condemned(link) => {
+                    self.finish_delete(&scope, id, digest, &link).await?;
+                    Ok(true)
+                }
             }
         })
+    }
+
+    async fn is_tagged(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        number: Number,
+    ) -> Result<bool, Error> {
+        let tags = prefix_range(&keys::tags_of(scope.organisation, id, number));
+        Ok(!self.core.meta.scan(tags, 1).await?.is_empty())
+    }
+
+    /// Makes a condemned link live again.
+    async fn keep(&self, link: &Seen<LinkRecord>) -> Result<(), Attempt> {
+        let Some(record) = &link.value else { return Ok(()) };
+        let mut change = Change::freeing(&self.core);
+        change.replace(link, &LinkRecord { state: LinkState::Live, ..record.clone() });
+        match change.commit().await {
+            // Lost: whoever tagged it did so already.
+            Ok(()) | Err(Attempt::Lost) => Ok(()),
+            failed @ Err(Attempt::Failed(_)) => failed,
+        }
     }
 
     async fn finish_delete(

@@ -12,6 +12,7 @@ mod blobs;
 mod cache;
 mod catalog;
 mod delete;
+mod depth;
 mod link;
 mod manifests;
 mod push;

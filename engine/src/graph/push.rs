@@ -9,6 +9,7 @@ use crate::audit::EventKind;
 use crate::change::{Attempt, Change, Seen, retry};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Missing};
+use crate::graph::depth::Place;
 use crate::graph::{Repository, Scope, keep_content, stripe_of_reference};
 use crate::id::{Number, RepositoryId};
 use crate::keys;
@@ -145,6 +146,7 @@ impl Repository {
                 },
             };
             change.replace(&rows.link, &link);
+            self.check_depth(scope, id, push, &children).await?;
             write_manifest(scope, id, push, number, size, children, now, &mut change);
         }
         self.write_tags(scope, id, push, number, now, &mut change).await?;
@@ -162,6 +164,26 @@ impl Repository {
         ));
         change.commit().await?;
         Ok(PushedManifest { digest: push.digest, subject })
+    }
+
+    /// Fails where the manifest makes indexes nest, or subjects chain, further than is taken.
+    async fn check_depth(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        push: &Push<'_>,
+        children: &[ChildRecord],
+    ) -> Result<(), Error> {
+        let (core, organisation, limits) =
+            (&*self.core, scope.organisation, &self.core.settings.manifest);
+        let place = Place { core, organisation, repository: id, digest: &push.digest };
+        if push.manifest.kind.is_index() {
+            place.check_index(children, limits).await?;
+        }
+        match &push.manifest.subject {
+            Some(subject) => place.check_subject(&subject.digest, limits).await,
+            None => Ok(()),
+        }
     }
 
     /// Makes `change` lean on the link of everything the manifest names.

@@ -7,7 +7,8 @@
 //! rule, in time and memory that the [`Limits`] bound.
 //!
 //! What it never does: change or re-encode the bytes (unknown fields stay in what is stored), read
-//! the store, or know whether what is named is there: the graph judges that (invariant I2).
+//! the store, or know whether what is named is there, and how deep it nests: the graph judges that
+//! (invariant I2).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -54,6 +55,11 @@ pub struct Limits {
     pub max_annotation_bytes: usize,
     /// The deepest nesting of objects and arrays, in unknown fields too. 64: known ones need 5.
     pub max_json_depth: usize,
+    /// The most levels of indexes, each naming the next, in one repository. 8: two are known.
+    pub max_index_depth: usize,
+    /// The longest chain of manifests, each the subject of the one before. 16: a signature of an
+    /// attestation of an image makes two.
+    pub max_subject_chain: usize,
 }
 
 impl Default for Limits {
@@ -64,6 +70,8 @@ impl Default for Limits {
             max_annotations: 1_000,
             max_annotation_bytes: 256 * 1024,
             max_json_depth: 64,
+            max_index_depth: 8,
+            max_subject_chain: 16,
         }
     }
 }

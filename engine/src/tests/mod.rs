@@ -6,4 +6,5 @@ mod gate;
 mod lines;
 mod races;
 pub(crate) mod support;
+mod tree;
 mod walk;
