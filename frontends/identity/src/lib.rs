@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod account;
 pub mod challenge;
 pub mod embedded;
@@ -22,5 +23,6 @@ pub mod secret;
 pub mod throttle;
 pub mod token;
 
+pub use access::Access;
 pub use embedded::Embedded;
 pub use provider::{IdentityError, IdentityProvider};

@@ -15,7 +15,7 @@ use strongroom_engine::name::RepositoryPath;
 use strongroom_engine::{Error, Repository};
 use strongroom_http::RequestContext;
 use strongroom_http::auth::Credentials;
-use strongroom_identity::IdentityError;
+use strongroom_identity::{Access, IdentityError};
 
 use crate::error::{Code, Failure};
 use crate::query::Query;
@@ -67,11 +67,11 @@ impl Oci {
         };
         context.set_principal(caller.principal.as_str());
         let anonymous = caller.principal == Principal::Anonymous;
-        // A client asks here whether and how to sign in; one that came with an anonymous token did.
-        let must_sign_in = match operation {
-            Operation::Ping => matches!(credentials, Credentials::None),
-            Operation::Catalog => anonymous,
-            Operation::In(..) => false,
+        let must_sign_in = match operation.access() {
+            // Of what is in a repository, `open` decides.
+            Access::Open | Access::Allowed(_) => false,
+            Access::Shown => matches!(credentials, Credentials::None),
+            Access::SignedIn => anonymous,
         };
         if must_sign_in {
             return Err(self.unauthorized(&challenge, "sign in first".to_owned()));

@@ -4,8 +4,8 @@
 //! **Promises.** Every request goes one straight way: its path and method become an
 //! [`Operation`], its credentials a caller, and the two a repository handle,
 //! which only the engine's authorizer gives out; then one call on it, and its result is rendered.
-//! Which action an operation needs stands in one table ([`routes::Task::action`]); what lacks an
-//! entry does not compile. What a caller may not see answers as what is not there.
+//! What an operation demands of its caller stands in one table ([`Operation::access`]); what lacks
+//! an entry does not compile. What a caller may not see answers as what is not there.
 //!
 //! **Never.** It holds no body whole but manifests (bounded), decides no authorisation itself, and
 //! sends no client to another host.

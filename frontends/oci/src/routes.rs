@@ -11,6 +11,7 @@ use strongroom_engine::access::Action;
 use strongroom_engine::digest::{Digest, DigestError};
 use strongroom_engine::id::SessionId;
 use strongroom_engine::name::{NameError, Reference, RepositoryPath};
+use strongroom_identity::Access;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// The action a caller must be allowed in the repository: the one table of permissions.
+    /// The action a caller must be allowed in the repository; [`Operation::access`] declares it.
     pub const fn action(&self) -> Action {
         match self {
             Self::ListTags => Action::List,
@@ -230,6 +231,15 @@ impl Operation {
     pub fn parse(method: &Method, path: &str) -> Result<Self, RouteError> {
         let path = percent_decode_str(path).decode_utf8().map_err(|_| RouteError::NoEndpoint)?;
         Endpoint::parse(&path).ok_or(RouteError::NoEndpoint)?.with(method)
+    }
+
+    /// What the operation demands of its caller: the one table of permissions.
+    pub const fn access(&self) -> Access {
+        match self {
+            Self::Ping => Access::Shown,
+            Self::Catalog => Access::SignedIn,
+            Self::In(_, task) => Access::Allowed(task.action()),
+        }
     }
 
     /// The operation's name in logs and metrics.

@@ -240,7 +240,7 @@ async fn a_blob_is_mounted_from_where_it_may_be_read() {
     );
     assert_eq!(named.header("docker-content-digest"), digest.to_string());
     mount("acme/open/two", "").await.expect(S::CREATED);
-    for from in ["acme/main/absent", "other/main/x", "not a name", "acme/nowhere/base"] {
+    for from in ["acme/main/absent", "peer/main/x", "not a name", "acme/nowhere/base"] {
         let more = format!("&from={}", from.replace(' ', "+"));
         let answer = mount("acme/main/three", &more).await;
         assert_eq!(answer.expect(S::ACCEPTED).header("range"), "0-0", "{from}");

@@ -1,6 +1,9 @@
 //! A registry in memory with a few people in it, and requests to its handler without a socket.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod house;
+pub(crate) mod routes;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ use strongroom_engine::access::{Action, Caller, Ceiling, Grant, Origin, Principa
 use strongroom_engine::content::opendal::OpendalStore;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::meta::MemoryStore;
+use strongroom_engine::meta::fault::{FaultMeta, FaultPlan};
 use strongroom_engine::name::RepositoryPath;
 use strongroom_engine::seam::Seams;
 use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
@@ -33,7 +37,7 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 #[derive(Debug)]
 struct Fake;
 
-fn known(name: &str) -> Caller {
+pub(crate) fn known(name: &str) -> Caller {
     match name {
         "anonymous" => Caller::anonymous(),
         name => Caller::known(PrincipalId::new(format!("user:{name}")).unwrap()),
@@ -93,10 +97,12 @@ impl IdentityProvider for Fake {
     }
 }
 
-/// Two organisations, `acme` (with `admin`, `writer`, `viewer`) and `other` (with `stranger`), each
+/// Two organisations, `acme` (with `admin`, `writer`, `viewer`) and `peer` (with `stranger`), each
 /// with a private registry `main` and a public one `open`.
 pub(crate) struct World {
     pub(crate) engine: Engine,
+    /// The engine's store of facts, which can be told to fail.
+    pub(crate) meta: Arc<FaultMeta<MemoryStore>>,
     oci: Oci,
 }
 
@@ -110,19 +116,34 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let seams = Seams::default();
-        let meta = Arc::new(MemoryStore::new(&seams));
+        let (engine, meta) = Self::engine(Seams::default()).await;
+        Self::over(engine, meta, Arc::new(Fake), settings)
+    }
+
+    pub(crate) fn over(
+        engine: Engine,
+        meta: Arc<FaultMeta<MemoryStore>>,
+        identity: Arc<dyn IdentityProvider>,
+        settings: Settings,
+    ) -> Self {
+        let oci = Oci::new(engine.clone(), identity, settings);
+        Self { engine, meta, oci }
+    }
+
+    /// The engine with its tenants.
+    async fn engine(seams: Seams) -> (Engine, Arc<FaultMeta<MemoryStore>>) {
+        let meta = Arc::new(FaultMeta::new(MemoryStore::new(&seams), FaultPlan::None));
         let mut engine_settings = EngineSettings::default();
         engine_settings.inline_manifest_bytes = 2048;
         let engine = Engine::builder(meta.clone(), Arc::new(OpendalStore::memory().unwrap()))
-            .authorizer(Arc::new(RoleAuthorizer::new(meta)))
+            .authorizer(Arc::new(RoleAuthorizer::new(meta.clone())))
             .seams(seams)
             .settings(engine_settings)
             .build()
             .await
             .unwrap();
         let operator = Caller { operator: true, ..known("operator") };
-        for (organisation, admin) in [("acme", "admin"), ("other", "stranger")] {
+        for (organisation, admin) in [("acme", "admin"), ("peer", "stranger")] {
             let organisation = organisation.parse().unwrap();
             let admin = known(admin);
             let id = PrincipalId::new(admin.principal.as_str()).unwrap();
@@ -138,8 +159,7 @@ impl World {
             let acme = "acme".parse().unwrap();
             engine.set_role(&known("admin"), &acme, &principal, None, role).await.unwrap();
         }
-        let oci = Oci::new(engine.clone(), Arc::new(Fake), settings);
-        Self { engine, oci }
+        (engine, meta)
     }
 
     pub(crate) fn request<'a>(&'a self, method: &'a str, path: &str) -> Asking<'a> {
