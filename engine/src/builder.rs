@@ -9,6 +9,7 @@ use crate::access::{AllowAll, Authorizer};
 use crate::audit::{PullLog, flush};
 use crate::change::{Attempt, Change, Seen};
 use crate::content::BlobStore;
+use crate::copies::{Copies, copy_pushed};
 use crate::core::{Core, Settings};
 use crate::error::Error;
 use crate::graph::Cache;
@@ -74,8 +75,8 @@ impl EngineBuilder {
 
     /// Opens the store: makes a new one, or checks the version of the one that is there.
     ///
-    /// Must be called within a tokio runtime; pulls are written to the trail by a task of it, which
-    /// ends with the last clone of the engine. Fails with [`Error::Invalid`] where a newer program
+    /// Must be called within a tokio runtime; tasks of it write pulls to the trail and small
+    /// manifests to the blob store, and end with the last clone of the engine. Fails with [`Error::Invalid`] where a newer program
     /// wrote the store.
     pub async fn build(self) -> Result<Engine, Error> {
         let chain = ChainId(self.seams.random_u64());
@@ -89,6 +90,7 @@ impl EngineBuilder {
             moves: Moves::default(),
             room: Room::default(),
             pulls: PullLog::default(),
+            copies: Copies::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             last_number: 0.into(),
             seams: self.seams,
@@ -98,6 +100,7 @@ impl EngineBuilder {
         reopen_all(&core).await?;
         let core = Arc::new(core);
         tokio::spawn(write_pulls(Arc::downgrade(&core)));
+        tokio::spawn(copy_pushed(Arc::downgrade(&core)));
         Ok(Engine { core })
     }
 }

@@ -43,6 +43,12 @@ impl<T: Record> Seen<T> {
         Ok(Self { key, raw, value })
     }
 
+    /// The same, but what can't be read says nothing: for rows that may be written anew.
+    pub(crate) fn if_readable(key: Key, raw: Option<Bytes>) -> Self {
+        let value = raw.as_deref().and_then(|raw| T::decode(raw).ok());
+        Self { key, raw, value }
+    }
+
     /// A row as this process has just written it.
     pub(crate) fn of(key: Key, record: T) -> Self {
         Self { key, raw: Some(record.encode()), value: Some(record) }

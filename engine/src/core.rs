@@ -10,6 +10,7 @@ use crate::access::Authorizer;
 use crate::audit::{Event, PullLog};
 use crate::change::Seen;
 use crate::content::BlobStore;
+use crate::copies::Copies;
 use crate::error::Error;
 use crate::graph::Cache;
 use crate::id::{ChainId, Number};
@@ -47,6 +48,9 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// The memory the cache of tags and manifests may use, in bytes.
     pub cache_bytes: u64,
+    /// How long small manifests may wait to be copied to the blob store together; what a kill keeps
+    /// from it the next collection copies.
+    pub copy_group: Duration,
     /// How long pulls may wait to be written to the audit trail together: what a kill loses.
     pub pull_group: Duration,
 }
@@ -65,6 +69,7 @@ impl Default for Settings {
             checkpoint_interval: Duration::from_secs(5),
             reserve_bytes: 256 << 20,
             cache_bytes: 32 << 20,
+            copy_group: Duration::from_secs(1),
             pull_group: Duration::from_secs(1),
         }
     }
@@ -85,6 +90,7 @@ pub(crate) struct Core {
     pub(crate) moves: Moves,
     pub(crate) room: Room,
     pub(crate) pulls: PullLog,
+    pub(crate) copies: Copies,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) last_number: AtomicU64,
 }

@@ -310,6 +310,28 @@ pub(crate) fn extension(namespace: &str, key: &[u8]) -> Key {
     Build(vec![b'x']).bytes(namespace.as_bytes()).byte(0).bytes(key).0
 }
 
+/// The copies of small manifests in the blob store. They belong to this store and not to the
+/// installation in it: whoever moves that elsewhere makes new ones there.
+pub(crate) fn all_copies() -> Key {
+    b"!copy".to_vec()
+}
+
+/// The copies of one organisation's small manifests, in the order of their digests.
+pub(crate) fn copies(organisation: OrganisationId) -> Key {
+    Build(all_copies()).number(organisation.0).0
+}
+
+/// The copy of a small manifest.
+pub(crate) fn copy(organisation: OrganisationId, digest: &Digest) -> Key {
+    Build(copies(organisation)).bytes(&digest.to_bytes()).0
+}
+
+/// Whose copy a key below [`all_copies`] is, and of which manifest.
+pub(crate) fn parse_copy(key: &[u8]) -> Option<(OrganisationId, Digest)> {
+    let (organisation, digest) = key.strip_prefix(b"!copy")?.split_first_chunk::<8>()?;
+    Some((OrganisationId(u64::from_be_bytes(*organisation)), Digest::from_bytes(digest)?))
+}
+
 /// The last eight bytes of a key that ends in a number.
 pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
     let (_, last) = key.split_last_chunk::<8>()?;
@@ -334,10 +356,15 @@ pub(crate) mod object {
         digest: &Digest,
         generation: SessionId,
     ) -> ObjectKey {
+        let prefix = generations(organisation, digest);
+        ObjectKey::new(format!("{prefix}{generation}")).expect(GOOD)
+    }
+
+    /// What the keys of all finished objects of a digest begin with.
+    pub(crate) fn generations(organisation: OrganisationId, digest: &Digest) -> String {
         let hex = digest.hex();
         let fan = hex.get(..2).unwrap_or_default();
-        let algorithm = digest.algorithm().as_str();
-        ObjectKey::new(format!("{organisation}/{algorithm}/{fan}/{hex}.{generation}")).expect(GOOD)
+        format!("{organisation}/{}/{fan}/{hex}.", digest.algorithm().as_str())
     }
 
     /// An object whose digest is not known yet.
@@ -396,6 +423,18 @@ mod tests {
         let parsed = object::Parsed { digest: None, ..parsed };
         assert_eq!(object::parse(&flying), Some(parsed));
         assert_eq!(object::parse(&ObjectKey::new("lost+found".replace('+', "-")).unwrap()), None);
+    }
+
+    #[test]
+    fn a_copy_tells_whose_it_is_and_lies_in_the_order_of_the_contents() {
+        let (one, other) = (OrganisationId(1), OrganisationId(2));
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        assert_eq!(parse_copy(&copy(one, &digest)), Some((one, digest)));
+        assert_eq!(parse_copy(b"!copy"), None);
+        assert!(!crate::meta::prefix_range(&copies(other)).contains(&copy(one, &digest)));
+        let second = Digest::of(Algorithm::Sha512, b"x");
+        let order = blob(one, &digest).cmp(&blob(one, &second));
+        assert_eq!(copy(one, &digest).cmp(&copy(one, &second)), order);
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub mod audit;
 mod builder;
 mod change;
 pub mod content;
+mod copies;
 mod core;
 pub mod digest;
 
@@ -118,8 +119,12 @@ impl Engine {
         self.core.events.subscribe()
     }
 
-    /// Writes what waits (pulls on their way into the audit trail), durably.
+    /// Writes what waits, durably: pulls on their way into the audit trail, small manifests on theirs
+    /// into the blob store.
     pub async fn flush(&self) -> Result<(), Error> {
+        if let Err(error) = copies::copy_waiting(&self.core).await {
+            tracing::warn!(%error, "small manifests are left for the next collection to copy");
+        }
         audit::flush(&self.core).await
     }
 

@@ -79,6 +79,7 @@ record! {
     ManifestRecord = "manifest",
     TagRecord = "tag",
     ReferrerRecord = "referrer",
+    CopyRecord = "copy",
 }
 
 /// `!format`: the version of the whole store.
@@ -274,6 +275,19 @@ pub(crate) struct ManifestRecord {
     pub(crate) children: Vec<ChildRecord>,
     pub(crate) pushed_at: Timestamp,
     pub(crate) body: Body,
+}
+
+/// The copy in the blob store of a manifest whose bytes are in its record; from before its first
+/// byte, so it is also the intent row of that object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CopyRecord {
+    pub(crate) size: u64,
+    /// Which object holds the copy.
+    pub(crate) generation: SessionId,
+    /// Whether it is durable; else it is on its way.
+    pub(crate) stored: bool,
+    /// Since when that is so.
+    pub(crate) at: Timestamp,
 }
 
 /// What a tag points at.

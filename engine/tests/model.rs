@@ -307,6 +307,7 @@ impl History {
         self.sound().await?;
         let objects = self.world.blobs().list("", None, 1000).await.unwrap();
         let held: usize = self.model.stored.iter().map(std::collections::BTreeSet::len).sum();
+        let held = held + (0..2).map(|organisation| self.model.copies(organisation)).sum::<usize>();
         if objects.len() != held {
             return Err(format!(
                 "{} objects are left, {held} are held: {objects:?}",

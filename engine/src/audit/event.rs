@@ -245,6 +245,15 @@ pub enum EventKind {
         /// What it is now, in bytes; no bound where absent.
         to_bytes: Option<u64>,
     },
+    /// A small manifest whose record was lost or damaged was written anew from the bucket.
+    ManifestRebuilt {
+        /// Where.
+        repository: RepositoryId,
+        /// Which.
+        digest: Digest,
+        /// How many of the things it names are not in its repository.
+        missing: u64,
+    },
 }
 
 /// Why an upload ended without a push.
@@ -296,6 +305,7 @@ impl EventKind {
             Self::ContentAdopted { .. } => "content_adopted",
             Self::OrphanDeleted { .. } => "orphan_deleted",
             Self::QuotaChanged { .. } => "quota_changed",
+            Self::ManifestRebuilt { .. } => "manifest_rebuilt",
         }
     }
 
@@ -330,7 +340,8 @@ impl EventKind {
             | Self::ContentQuarantined { .. }
             | Self::ContentAdopted { .. }
             | Self::OrphanDeleted { .. }
-            | Self::QuotaChanged { .. } => None,
+            | Self::QuotaChanged { .. }
+            | Self::ManifestRebuilt { .. } => None,
         }
     }
 }

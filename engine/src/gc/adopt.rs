@@ -5,20 +5,25 @@
 //! What was collected and pushed again since has its object under another generation than its
 //! restored row says, and what the restored database lost rows of may lie there whole. For those a
 //! repository still links the content, so it is known what is wanted: an object of that digest that
-//! verifies is taken. Run it **before** the first collection, which would delete what is not named.
+//! verifies is taken. Of a small manifest it is known too: where its record is lost or damaged and an
+//! object has its bytes, the record is written anew from them. Run it **before** the first collection, which would delete what is not named.
 
 use crate::Engine;
 use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
 use crate::content::{ObjectEntry, ObjectKey};
+use crate::copies::rebuild;
 use crate::core::Core;
 use crate::error::Error;
 use crate::gc::content::linked;
 use crate::gc::fsck::problem_of;
 use crate::gc::orphans::PAGE_OBJECTS;
+use crate::gc::walk::organisations;
 use crate::gc::{Progress, Tally, Watch};
 use crate::keys::{self, object};
-use crate::records::{BlobRecord, BlobState, OrganisationRecord, SessionRecord};
+use crate::records::{
+    BlobRecord, BlobState, CopyRecord, OrganisationRecord, Record, SessionRecord,
+};
 
 /// How to adopt.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,6 +49,12 @@ pub struct AdoptReport {
     pub adopted: Tally,
     /// Objects of wanted content whose bytes are wrong.
     pub wrong: Tally,
+    /// Small manifests whose record was lost or damaged, written anew from their bytes in the bucket.
+    pub rebuilt: Tally,
+    /// Small manifests whose record is lost or damaged, and whose bytes are in no object.
+    pub lost: Tally,
+    /// Copies of small manifests that are not in the bucket: the next collection makes them anew.
+    pub forgotten: Tally,
     /// Objects that no row names and no repository links: the next collection deletes them.
     pub unlinked: Tally,
     /// Objects whose rows are as they should be.
@@ -77,7 +88,7 @@ impl Engine {
         let mut done = 0;
         loop {
             let entries = core.blobs.list("", after.as_ref(), PAGE_OBJECTS).await?;
-            let Some(last) = entries.last() else { return Ok(report) };
+            let Some(last) = entries.last() else { break };
             after = Some(last.key.clone());
             for entry in &entries {
                 let tally = match consider(core, entry, options.dry_run).await? {
@@ -92,6 +103,10 @@ impl Engine {
             done += entries.len() as u64;
             watch(&Progress { phase: "objects", done, bytes: report.adopted.bytes });
         }
+        for organisation in organisations(core, None).await? {
+            rebuild(core, organisation, options.dry_run, &mut report, watch).await?;
+        }
+        Ok(report)
     }
 }
 
@@ -111,6 +126,11 @@ async fn consider(core: &Core, entry: &ObjectEntry, dry_run: bool) -> Result<Fat
         let blob: Seen<BlobRecord> = core.read(keys::blob(organisation, &digest)).await?;
         let session: Seen<SessionRecord> =
             core.read(keys::session(organisation, found.generation)).await?;
+        let copy = core.meta.get(&keys::copy(organisation, &digest)).await?;
+        let copy = copy.and_then(|row| CopyRecord::decode(&row).ok());
+        if copy.is_some_and(|copy| copy.generation == found.generation) {
+            return Ok(Fate::Named);
+        }
         if let Some(record) = &blob.value {
             let quarantined = matches!(record.state, BlobState::Quarantined { .. });
             let own = record.generation == found.generation;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::Engine;
 use crate::change::{Attempt, Change, Seen};
+use crate::copies;
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -53,12 +54,13 @@ struct Run<'a> {
 
 impl Engine {
     /// Removes what nobody uses: links that are neither leased nor named, content without links,
-    /// uploads that expired, objects that nothing names, and what is left of deleted tenants. Runs
-    /// while everybody works, and next to other runs, and stops nobody.
+    /// uploads that expired, objects that nothing names, and what is left of deleted tenants. Copies
+    /// small manifests to the blob store where that was not done behind their push. Runs while
+    /// everybody works, and next to other runs, and stops nobody.
     ///
     /// Content goes in two runs: the first marks it, and one after
     /// [`Settings::delete_delay`](crate::Settings::delete_delay) deletes its object and gives its bytes back. Needs no room in the
-    /// blob store. A run that finds where an earlier one was stopped begins there, and then does
+    /// blob store (where there is none, it copies no manifests). A run that finds where an earlier one was stopped begins there, and then does
     /// what lies before, so each complete run has looked at everything.
     ///
     /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
@@ -78,6 +80,8 @@ impl Engine {
             sessions::expire(core, *domain, options.dry_run, &mut run.report, watch).await?;
         }
         run.contents(&domains).await?;
+        let all = options.organisation.is_none();
+        copies::walk(core, &domains, all, options.dry_run, &mut run.report, watch).await?;
         let prefix = match (&options.organisation, domains.first()) {
             (Some(_), Some(domain)) => keys::object::domain(*domain),
             _ => String::new(),

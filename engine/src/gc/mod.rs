@@ -27,7 +27,7 @@ mod scrub;
 mod sessions;
 #[cfg(test)]
 mod tests;
-mod walk;
+pub(crate) mod walk;
 
 pub use adopt::{AdoptOptions, AdoptReport};
 pub use collect::CollectOptions;

@@ -2,10 +2,11 @@
 //!
 //! How that is known, whatever goes on meanwhile: an object's *generation* is named by its session
 //! row from before its first byte, until one commit removes that row and makes a blob row name it,
-//! or another removes it for good; no generation is ever named again. So for an object that a
-//! listing showed, one look at both rows, of one moment *after* the listing, decides for ever: named
-//! by neither, it is garbage, however slow its upload was. Parts of an unfinished object, and writes
-//! under way that a store lists, are needed by their session alone: content is never read there.
+//! or another removes it for good; no generation is ever named again. (The row of a manifest's copy
+//! is both in one.) So for an object that a listing showed, one look at these rows, of one moment
+//! *after* the listing, decides for ever: named by none, it is garbage, however slow its upload was.
+//! Parts of an unfinished object, and writes under way that a store lists, are needed by their
+//! session alone: content is never read there.
 //!
 //! The key of an object in flight does not say its digest, so which blob row may name it is not
 //! known. For those whose session row is gone one snapshot is taken, in which that is looked at
@@ -24,7 +25,7 @@ use crate::gc::{CollectReport, Progress, Watch};
 use crate::id::{OrganisationId, SessionId};
 use crate::keys::{self, object};
 use crate::meta::prefix_range;
-use crate::records::{BlobRecord, Record};
+use crate::records::{BlobRecord, CopyRecord, Record};
 use crate::seam::Timestamp;
 
 /// How many objects are listed at a time.
@@ -110,6 +111,7 @@ pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Ve
         wanted.push(keys::session(found.organisation, found.generation));
         if let Some(digest) = &found.digest {
             wanted.push(keys::blob(found.organisation, digest));
+            wanted.push(keys::copy(found.organisation, digest));
         }
     }
     let now = core.now().await?;
@@ -122,11 +124,13 @@ pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Ve
             continue;
         };
         let session = rows.next().flatten();
-        let blob = if found.digest.is_some() { rows.next().flatten() } else { None };
+        let mut of_digest = || found.digest.and_then(|_| rows.next()).flatten();
+        let (blob, copy) = (of_digest(), of_digest());
         let whole = !found.part && entry.unfinished.is_none();
         let read = blob.filter(|_| whole);
-        let named =
-            session.is_some() || read.is_some_and(|blob| names(core, &blob, found.generation, now));
+        let named = session.is_some()
+            || read.is_some_and(|blob| names(core, &blob, found.generation, now))
+            || copy.is_some_and(|copy| is_of(&copy, found.generation));
         if !named && whole && found.digest.is_none() {
             flying.insert((found.organisation, found.generation));
         }
@@ -154,6 +158,11 @@ fn names(core: &Core, blob: &[u8], generation: SessionId, now: Timestamp) -> boo
     BlobRecord::decode(blob).map_or(true, |blob| {
         blob.generation == generation || now < blob.stored_at.plus(core.settings.delete_delay)
     })
+}
+
+/// Whether the row of a copy names `generation`; one that can't be read might.
+fn is_of(copy: &[u8], generation: SessionId) -> bool {
+    CopyRecord::decode(copy).map_or(true, |copy| copy.generation == generation)
 }
 
 /// Leaves in `flying` what neither a session nor unsettled content names, all of one moment.

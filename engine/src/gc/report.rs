@@ -12,7 +12,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes += bytes;
     }
@@ -21,7 +21,7 @@ impl Tally {
 /// How far a walk is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// What it does: `tenants`, `uploads`, `content`, `objects`, `records`, `trail`.
+    /// What it does: `tenants`, `uploads`, `content`, `copies`, `objects`, `records`, `trail`.
     pub phase: &'static str,
     /// How many things it looked at in this phase.
     pub done: u64,
@@ -47,6 +47,10 @@ pub struct CollectReport {
     pub deleted: Tally,
     /// Objects moved under their digest.
     pub settled: Tally,
+    /// Small manifests copied to the blob store, which their push had not brought there.
+    pub copied: Tally,
+    /// Copies of small manifests that no repository has any more, removed.
+    pub uncopied: Tally,
     /// Uploads that expired, and what they had reserved.
     pub uploads: Tally,
     /// Objects that nothing names, deleted.
@@ -65,7 +69,7 @@ pub struct CollectReport {
 
 impl CollectReport {
     /// Notes a step that the blob store refused.
-    pub(super) fn failure(&mut self, digest: Option<&Digest>, error: &crate::content::StoreError) {
+    pub(crate) fn failure(&mut self, digest: Option<&Digest>, error: &crate::content::StoreError) {
         self.failed += 1;
         let digest = digest.map(Digest::to_string);
         tracing::warn!(digest, %error, "the next collection tries this again");

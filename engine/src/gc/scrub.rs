@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::Engine;
 use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
+use crate::copies::forget;
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -16,7 +17,7 @@ use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::{Row, prefix_range};
 use crate::name::OrganisationName;
-use crate::records::{BlobRecord, BlobState, Body, ManifestRecord, NameRecord, Record};
+use crate::records::{BlobRecord, BlobState, Body, CopyRecord, ManifestRecord, NameRecord, Record};
 
 /// The `n`th of `of` shares of all content; the shares `1..=of` together are all of it, each piece
 /// in exactly one, the same in every run.
@@ -62,7 +63,7 @@ pub struct Rotten {
     /// What is wrong with it.
     pub what: String,
     /// Whether it answers as absent now, so that a push heals it. Not so for a manifest whose
-    /// bytes are in the metadata: that is the database's damage, restore it.
+    /// bytes are in the metadata: that is the database's damage, and `adopt` rebuilds it.
     pub quarantined: bool,
 }
 
@@ -97,6 +98,7 @@ impl Engine {
         for organisation in organisations(core, options.organisation.as_ref()).await? {
             scrub.contents(organisation).await?;
             scrub.manifests(organisation).await?;
+            scrub.copies(organisation).await?;
         }
         Ok(scrub.report)
     }
@@ -257,6 +259,42 @@ impl Scrub<'_> {
                     let what = "the bytes in the metadata are not its own".to_owned();
                     self.rotten(organisation, &digest, what, false);
                 }
+            }
+        }
+    }
+
+    /// The copies of manifests in the blob store. One that is wrong is forgotten: the next
+    /// collection makes it anew, and sweeps its object.
+    async fn copies(&mut self, organisation: OrganisationId) -> Result<(), Error> {
+        let mut pages = Pages::new(&*self.core.meta, prefix_range(&keys::copies(organisation)));
+        loop {
+            let rows = pages.next().await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for (key, value) in rows {
+                let Some((_, digest)) = keys::parse_copy(&key) else { continue };
+                let seen = Seen::<CopyRecord>::if_readable(key, Some(value));
+                let Some(copy) = seen.value.as_ref().filter(|copy| copy.stored) else { continue };
+                if !self.wants(&digest) {
+                    continue;
+                }
+                let size = copy.size;
+                let object = copy.object(organisation, &digest);
+                match problem_of(self.core, &object, size, &digest, true).await {
+                    Ok(None) => self.report.good.add(size),
+                    Ok(Some(what)) => {
+                        if forget(self.core, &seen).await? {
+                            let what = format!("its copy in the bucket {what}; it is made anew");
+                            self.rotten(organisation, &digest, what, false);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%digest, %error, "a copy could not be read");
+                        self.report.unread.add(size);
+                    }
+                }
+                self.pace(size).await;
             }
         }
     }

@@ -13,21 +13,21 @@ use crate::records::NameRecord;
 use crate::tenancy::purge::next_organisation;
 
 /// How many rows are read at a time.
-pub(super) const PAGE_ROWS: usize = 1000;
+pub(crate) const PAGE_ROWS: usize = 1000;
 
 /// The rows of a range, page by page.
-pub(super) struct Pages<'a> {
+pub(crate) struct Pages<'a> {
     read: &'a dyn MetaRead,
     range: Range<Key>,
 }
 
 impl<'a> Pages<'a> {
-    pub(super) fn new(read: &'a dyn MetaRead, range: Range<Key>) -> Self {
+    pub(crate) fn new(read: &'a dyn MetaRead, range: Range<Key>) -> Self {
         Self { read, range }
     }
 
     /// The next rows; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<Row>, Error> {
         if self.range.start >= self.range.end {
             return Ok(Vec::new());
         }
@@ -41,14 +41,14 @@ impl<'a> Pages<'a> {
 }
 
 /// The first key behind `key`.
-pub(super) fn behind(key: &[u8]) -> Key {
+pub(crate) fn behind(key: &[u8]) -> Key {
     let mut next = key.to_vec();
     next.push(0);
     next
 }
 
 /// The one organisation asked for, or all, also those being deleted.
-pub(super) async fn organisations(
+pub(crate) async fn organisations(
     core: &Core,
     only: Option<&OrganisationName>,
 ) -> Result<Vec<OrganisationId>, Error> {

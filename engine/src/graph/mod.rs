@@ -26,6 +26,7 @@ pub(crate) use cache::{Cache, stripe_of_organisation, stripe_of_reference};
 pub use catalog::Catalog;
 pub(crate) use link::{Unlinked, keep_content, link_blob, named_by, unlink};
 pub use manifests::StoredManifest;
+pub(crate) use push::put_manifest;
 pub use push::{ManifestPush, PushedManifest};
 pub use referrers::Referrer;
 pub use repository::Repository;

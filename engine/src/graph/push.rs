@@ -7,11 +7,12 @@ use bytes::Bytes;
 use crate::access::Action;
 use crate::audit::EventKind;
 use crate::change::{Attempt, Change, Seen, retry};
+use crate::copies;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Missing};
 use crate::graph::depth::Place;
 use crate::graph::{Repository, Scope, keep_content, stripe_of_reference};
-use crate::id::{Number, RepositoryId};
+use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
 use crate::manifest::{ChildKind, Manifest};
 use crate::name::Tag;
@@ -54,6 +55,26 @@ struct Push<'a> {
     digest: Digest,
     /// Where the bytes were stored, for a manifest too large for the metadata.
     placed: Option<Placed>,
+}
+
+impl Push<'_> {
+    fn record(&self, size: u64, children: Vec<ChildRecord>, now: Timestamp) -> ManifestRecord {
+        let manifest = &self.manifest;
+        ManifestRecord {
+            digest: self.digest,
+            media_type: manifest.media_type.as_str().into(),
+            kind: manifest.kind,
+            size,
+            artifact_type: manifest.artifact_type.clone(),
+            subject: manifest.subject.as_ref().map(|subject| subject.digest),
+            children,
+            pushed_at: now,
+            body: match self.placed {
+                Some(_) => Body::Stored,
+                None => Body::Inline(self.asked.bytes.to_vec()),
+            },
+        }
+    }
 }
 
 impl Repository {
@@ -147,8 +168,12 @@ impl Repository {
             };
             change.replace(&rows.link, &link);
             self.check_depth(scope, id, push, &children).await?;
-            write_manifest(scope, id, push, number, size, children, now, &mut change);
+            let record = push.record(size, children, now);
+            change.absent(keys::manifest(scope.organisation, id, number));
+            let organisation = scope.organisation;
+            put_manifest(&mut change, organisation, id, number, &push.manifest, &record);
         }
+        let new_and_small = !known && place == ManifestPlace::Record;
         self.write_tags(scope, id, push, number, now, &mut change).await?;
         change.touches(stripe_of_reference(id, &push.digest.to_string()));
         let subject = push.manifest.subject.as_ref().map(|subject| subject.digest);
@@ -163,6 +188,10 @@ impl Repository {
             },
         ));
         change.commit().await?;
+        if new_and_small {
+            let place = copies::Place { repository: id, number };
+            self.core.copies.note(scope.organisation, push.digest, place);
+        }
         Ok(PushedManifest { digest: push.digest, subject })
     }
 
@@ -306,54 +335,34 @@ fn hold_body(
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one record's facts, written in one place")]
-fn write_manifest(
-    scope: &Scope,
-    id: RepositoryId,
-    push: &Push<'_>,
-    number: Number,
-    size: u64,
-    children: Vec<ChildRecord>,
-    now: Timestamp,
+/// Makes `change` hold a new manifest's record and all that hangs on it; `record` is what
+/// `manifest` says.
+pub(crate) fn put_manifest(
     change: &mut Change<'_>,
+    organisation: OrganisationId,
+    id: RepositoryId,
+    number: Number,
+    manifest: &Manifest,
+    record: &ManifestRecord,
 ) {
-    let (organisation, manifest) = (scope.organisation, &push.manifest);
-    for child in &children {
+    for child in &record.children {
         let key = match child.number {
             Some(child) => keys::edge(organisation, id, child, number),
             None => keys::wanted_by(organisation, id, &child.digest, number),
         };
         change.put_raw(key, Bytes::new());
     }
-    let subject = manifest.subject.as_ref().map(|subject| subject.digest);
-    if let Some(subject) = &subject {
-        let artifact_type = manifest.artifact_type.as_deref().unwrap_or_default();
+    if let Some(subject) = &record.subject {
+        let artifact_type = record.artifact_type.as_deref().unwrap_or_default();
         let key = keys::referrer(organisation, id, subject, artifact_type, number);
-        let record = ReferrerRecord {
-            digest: push.digest,
+        let entry = ReferrerRecord {
+            digest: record.digest,
             media_type: manifest.media_type.clone(),
-            size,
-            artifact_type: manifest.artifact_type.clone(),
+            size: record.size,
+            artifact_type: record.artifact_type.clone(),
             annotations: manifest.annotations.clone(),
         };
-        change.put(key, &record);
+        change.put(key, &entry);
     }
-    let body = match push.placed {
-        Some(_) => Body::Stored,
-        None => Body::Inline(push.asked.bytes.to_vec()),
-    };
-    let record = ManifestRecord {
-        digest: push.digest,
-        media_type: manifest.media_type.as_str().into(),
-        kind: manifest.kind,
-        size,
-        artifact_type: manifest.artifact_type.clone(),
-        subject,
-        children,
-        pushed_at: now,
-        body,
-    };
-    let key = keys::manifest(organisation, id, number);
-    change.absent(key.clone());
-    change.put(key, &record);
+    change.put(keys::manifest(organisation, id, number), record);
 }

@@ -152,6 +152,9 @@ fn records_of_manifests_are_as_their_golden_files() {
         holds(sample, &ManifestRecord { kind, ..manifest.clone() });
     }
     holds("stored", &ManifestRecord { body: Body::Stored, ..manifest });
+    let copy = CopyRecord { size: 2, generation: SessionId([9; 16]), stored: true, at: AT };
+    holds("stored", &copy);
+    holds("coming", &CopyRecord { stored: false, ..copy });
     holds("sample", &TagRecord { digest: sha256(), number: Number(1 << 60), pushed_at: AT });
     let referrer = ReferrerRecord {
         digest: sha256(),
@@ -221,6 +224,7 @@ fn lines_of_the_trail_are_as_their_golden_files() {
         EventKind::ContentAdopted { digest, size: 4096, object: text("01/sha256/ab/cd.ef") },
         EventKind::OrphanDeleted { object: text("01/in-flight/ef"), size: 4096 },
         EventKind::QuotaChanged { from_bytes: None, to_bytes: Some(1 << 40) },
+        EventKind::ManifestRebuilt { repository: RepositoryId(3), digest, missing: 1 },
     ];
     for kind in kinds {
         let json = serde_json::to_value(&kind).unwrap();

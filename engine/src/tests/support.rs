@@ -1,6 +1,7 @@
 //! A small world to test in: one organisation with one registry, a clock that stands still.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -36,7 +37,8 @@ pub(crate) fn body(bytes: &[u8]) -> impl futures::Stream<Item = Result<Bytes, Er
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(Settings::default()).await
+        let blobs = Arc::new(OpendalStore::memory().unwrap());
+        Self::over(blobs).await
     }
 
     /// A world with settings of a test's own, but for the size of what is kept inline.
@@ -55,12 +57,11 @@ impl World {
         let seams = Seams { clock: clock.clone(), entropy };
         let meta = Arc::new(Gate::new(MemoryStore::new(&seams)));
         let gate = Arc::clone(&meta);
-        let engine = Engine::builder(meta, blobs)
-            .seams(seams)
-            .settings(Settings { inline_manifest_bytes: 2048, ..settings })
-            .build()
-            .await
-            .unwrap();
+        // Copies are made when a test asks for them.
+        let copy_group = Duration::from_hours(1);
+        let settings = Settings { inline_manifest_bytes: 2048, copy_group, ..settings };
+        let engine =
+            Engine::builder(meta, blobs).seams(seams).settings(settings).build().await.unwrap();
         let mut change = Change::new(&engine.core);
         let (organisation, registry) = (OrganisationId(1), RegistryId(2));
         let created_at = Timestamp(0);

@@ -448,6 +448,11 @@ impl Client {
         self.acknowledged(deed);
     }
 
+    /// Copies the small manifests that were pushed. It promises nothing but that nothing is lost.
+    pub(crate) async fn copy(&self) {
+        self.world.engine.flush().await.unwrap();
+    }
+
     /// Compacts the database.
     pub(crate) async fn compact(&self) {
         use strongroom_engine::meta::MetaStore;

@@ -231,8 +231,9 @@ async fn collect_all(world: &World, recording: &Recording, seen: &Seen) -> Told<
         let Item::Manifest(path, digest) = item else { continue };
         let content = &recording.history.contents[digest];
         let size = content.bytes.len() as u64;
+        // A small one has a copy.
+        objects.insert(*digest, size);
         if content.bytes.len() > INLINE_BYTES {
-            objects.insert(*digest, size);
             stored.insert((*digest, ""), size);
         } else {
             stored.insert((*digest, path), size);
@@ -267,7 +268,8 @@ async fn collect_all(world: &World, recording: &Recording, seen: &Seen) -> Told<
     Ok(())
 }
 
-/// Requires that each of these contents has one object, and that there are no others.
+/// Requires that each of these contents, blobs and manifests, has one object, and that there are no
+/// others.
 async fn only_these(world: &World, wanted: &BTreeMap<Digest, u64>) -> Told<()> {
     let listed = world.blobs.list("", None, 10_000).await.map_err(told("listing objects"))?;
     let mut missing = wanted.clone();

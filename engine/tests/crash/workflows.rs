@@ -44,6 +44,7 @@ const WORKFLOWS: &[Workflow] = workflows! {
     "collection": image, collection;
     "collection of a tenant": image, tenant_collection;
     "compaction of the database": image, compaction;
+    "copies of manifests": image, copies;
 };
 
 /// Makes a store and runs each workflow on one of its own.
@@ -293,4 +294,22 @@ async fn compaction(client: &Client) {
     }
     client.compact().await;
     client.push_image(API, &layers, None, 9, &["after"]).await;
+}
+
+async fn copies(client: &Client) {
+    let layers = [sha256(&content(10, 300)), sha256(&content(11, 5000))];
+    let first = client.push_image(API, &layers, None, 1, &["v1"]).await;
+    client.push_image(API, &layers, None, 2, &["v2"]).await;
+    client.copy().await;
+    // The same in another repository has the same copy; what is deleted has none any more.
+    for layer in &layers {
+        client.mount(layer, API, WEB).await;
+    }
+    client.push_image(WEB, &layers, None, 1, &["v1"]).await;
+    client.delete_manifest(API, &first, &["v1"]).await;
+    client.copy().await;
+    client.delete_manifest(WEB, &first, &["v1"]).await;
+    client.collect(Vec::new()).await;
+    client.push_image(API, &layers, None, 1, &["back"]).await;
+    client.copy().await;
 }

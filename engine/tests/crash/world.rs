@@ -63,6 +63,7 @@ impl World {
         settings.cache_bytes = 1 << 20;
         // Never on its own: what is written has to be the same in each run.
         settings.pull_group = Duration::from_hours(1);
+        settings.copy_group = Duration::from_hours(1);
         let engine = Engine::builder(meta.clone(), blobs.clone())
             .seams(seams)
             .settings(settings)

@@ -93,6 +93,8 @@ impl World {
         settings.upload_idle = Duration::from_millis(IDLE);
         settings.delete_delay = Duration::from_millis(DELAY);
         settings.inline_manifest_bytes = INLINE;
+        // Copies are made by collections alone, so that each run is the same.
+        settings.copy_group = Duration::from_hours(1);
         let meta = Arc::new(Shuffled::new(meta, self.seed));
         let blobs = Arc::new(Shuffled::new(blobs, self.seed));
         self.engine = Some(support::engine(meta, blobs, &self.seams, settings).await?);

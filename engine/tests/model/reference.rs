@@ -350,6 +350,14 @@ impl Model {
         (least, least + more)
     }
 
+    /// How many small manifests an organisation has: each has one copy, wherever it is.
+    pub fn copies(&self, organisation: usize) -> usize {
+        let repos = self.repos[organisation * 2..organisation * 2 + 2].iter().flatten();
+        let links = repos.flat_map(|repo| &repo.links);
+        let small = links.filter(|(thing, link)| link.manifest && self.things[**thing].inline());
+        small.map(|(thing, _)| thing).collect::<BTreeSet<_>>().len()
+    }
+
     /// After everything that can be collected was.
     pub fn drained(&mut self) {
         for organisation in 0..2 {

@@ -6,6 +6,7 @@
 //! the look as before it (no key is used twice, so that is proof). Nothing is repaired.
 
 mod contents;
+mod copies;
 mod objects;
 mod repository;
 mod tenants;
@@ -109,8 +110,13 @@ pub struct FsckCounts {
     pub links: u64,
     /// Manifests.
     pub manifests: u64,
-    /// Manifests whose bytes are in the metadata alone.
+    /// Manifests whose bytes are in the metadata.
     pub inline_manifests: Tally,
+    /// Those of them whose copy is not in the bucket yet: a moment after their push, or until the
+    /// next collection.
+    pub uncopied_manifests: Tally,
+    /// Copies of manifests in the bucket, one for each organisation that has the manifest.
+    pub copies: Tally,
     /// Tags.
     pub tags: u64,
     /// Uploads under way, and what they reserve.
@@ -180,6 +186,7 @@ impl Engine {
             after = Some(id);
             check.organisation(id).await?;
         }
+        check.copies().await?;
         check.trails().await?;
         check.bucket().await?;
         Ok(check.report)

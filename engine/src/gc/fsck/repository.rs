@@ -132,6 +132,9 @@ impl Check<'_> {
             Body::Inline(bytes) => {
                 domain.sum += i128::from(record.size);
                 self.report.counts.inline_manifests.add(record.size);
+                if !self.is_copied(domain.id, &digest).await? {
+                    self.report.counts.uncopied_manifests.add(record.size);
+                }
                 if Digest::of(digest.algorithm(), bytes) != digest {
                     let what = format!("the bytes of manifest {digest} are not its own");
                     self.wrong(Invariant::I1, home, &what);

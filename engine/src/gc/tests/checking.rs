@@ -94,7 +94,7 @@ async fn it_is_clean_after_pushes_deletes_uploads_and_collections() {
     clean().await;
     collect_all(&world).await;
     let counts = clean().await;
-    assert_eq!((counts.contents.count, counts.objects.count, counts.links), (2, 2, 3));
+    assert_eq!((counts.contents.count, counts.objects.count, counts.links), (2, 3, 3));
 }
 
 #[tokio::test]

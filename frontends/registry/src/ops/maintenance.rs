@@ -52,12 +52,14 @@ fn tally_json(tally: Tally) -> Value {
     json!({ "count": tally.count, "bytes": tally.bytes })
 }
 
-fn tallies(report: &CollectReport) -> [(&'static str, &'static str, Tally); 8] {
+fn tallies(report: &CollectReport) -> [(&'static str, &'static str, Tally); 10] {
     [
         ("links", "links removed", report.links),
         ("given_up", "contents given up", report.given_up),
         ("deleted", "contents deleted", report.deleted),
         ("settled", "objects moved under their digest", report.settled),
+        ("copied", "small manifests copied to the bucket", report.copied),
+        ("uncopied", "copies of manifests that are gone", report.uncopied),
         ("uploads", "uploads expired", report.uploads),
         ("orphans", "objects that nothing named", report.orphans),
         ("foreign", "objects that are not ours, left alone", report.foreign),
@@ -94,6 +96,8 @@ pub(super) async fn fsck(app: &App, deep: bool, teller: &Teller) -> Result<Outco
     for (what, tally) in [
         ("contents", counts.contents),
         ("objects", counts.objects),
+        ("copies of small manifests", counts.copies),
+        ("small manifests not copied yet", counts.uncopied_manifests),
         ("garbage, for a collection", counts.garbage),
         ("objects that are not ours", counts.foreign),
         ("uploads under way", counts.uploads),
@@ -116,6 +120,8 @@ pub(super) async fn fsck(app: &App, deep: bool, teller: &Teller) -> Result<Outco
         "links": counts.links,
         "manifests": counts.manifests,
         "inline_manifests": tally_json(counts.inline_manifests),
+        "uncopied_manifests": tally_json(counts.uncopied_manifests),
+        "copies": tally_json(counts.copies),
         "tags": counts.tags,
         "uploads": tally_json(counts.uploads),
         "objects": tally_json(counts.objects),
@@ -183,6 +189,9 @@ pub(super) async fn adopt(app: &App, dry_run: bool, teller: &Teller) -> Result<O
     json.insert("dry_run".to_owned(), dry_run.into());
     for (key, what, tally) in [
         ("adopted", "contents that have their bytes again", report.adopted),
+        ("rebuilt", "small manifests written anew from the bucket", report.rebuilt),
+        ("lost", "small manifests whose bytes are nowhere", report.lost),
+        ("forgotten", "copies that a collection makes anew", report.forgotten),
         ("wrong", "objects whose bytes are wrong", report.wrong),
         ("unlinked", "objects that nothing links, for a collection", report.unlinked),
         ("named", "objects as they should be", report.named),
@@ -191,7 +200,7 @@ pub(super) async fn adopt(app: &App, dry_run: bool, teller: &Teller) -> Result<O
         text.push_str(&line(what, tally));
         json.insert(key.to_owned(), tally_json(tally));
     }
-    Ok(Outcome { text, json: json.into(), findings: report.wrong.count > 0 })
+    Ok(Outcome { text, json: json.into(), findings: report.wrong.count + report.lost.count > 0 })
 }
 
 pub(super) async fn compact(app: &App) -> Result<Outcome, Failure> {
