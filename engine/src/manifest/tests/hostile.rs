@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn a_known_field_twice_or_in_another_case_is_refused() {
+fn threat_c4_a_known_field_twice_or_in_another_case_is_refused() {
     let text = image().to_string();
     let twice = text.replacen('{', "{\"layers\":[],", 1);
     let (path, rule) = refused(parse_text(&twice));
@@ -68,7 +68,7 @@ fn what_is_not_json_is_told_by_line_and_column() {
 }
 
 #[test]
-fn more_than_the_limits_is_refused_before_it_costs() {
+fn threat_c5_more_than_the_limits_is_refused_before_it_costs() {
     let max = Limits::default().max_bytes;
     assert_eq!(
         parse_text(&" ".repeat(max + 1)),

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::access::{Action, Role};
 
 #[tokio::test]
-async fn a_role_counts_from_the_next_request_on_until_it_is_taken() {
+async fn threat_a12_a_role_counts_from_the_next_request_on_until_it_is_taken() {
     let town = Town::new().await;
     let (ann, acme, bob) = (caller("ann"), organisation("acme"), principal("bob"));
     town.push("acme/main/app", b"layer").await.unwrap();
