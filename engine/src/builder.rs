@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 use crate::Engine;
 use crate::access::{AllowAll, Authorizer};
 use crate::audit::{PullLog, flush};
-use crate::change::{Attempt, Change, Seen};
+use crate::change::{Attempt, Change, Seen, retry};
 use crate::content::BlobStore;
 use crate::copies::{Copies, copy_pushed};
 use crate::core::{Core, Settings};
@@ -106,6 +106,10 @@ impl EngineBuilder {
 }
 
 async fn check_format(core: &Core) -> Result<(), Error> {
+    retry!("the store's format", _attempt => { check_format_once(core).await })
+}
+
+async fn check_format_once(core: &Core) -> Result<(), Attempt> {
     let seen: Seen<FormatRecord> = core.read(keys::FORMAT.to_vec()).await?;
     match &seen.value {
         Some(format) if format.version == FORMAT_VERSION => Ok(()),
@@ -113,16 +117,14 @@ async fn check_format(core: &Core) -> Result<(), Error> {
             "the store has format {}, this program knows {FORMAT_VERSION}: run the Strongroom that \
              wrote it, or a newer one",
             format.version
-        ))),
+        ))
+        .into()),
         None => {
             let created_at = core.now().await?;
             let mut change = Change::new(core);
             change.replace(&seen, &FormatRecord { version: FORMAT_VERSION, created_at });
-            match change.commit().await {
-                // Lost: another process made the store just now, with a version of its own.
-                Ok(()) | Err(Attempt::Lost) => Ok(()),
-                Err(Attempt::Failed(error)) => Err(error),
-            }
+            // Lost: another process made the store just now, with a version of its own.
+            change.commit().await
         }
     }
 }

@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
@@ -18,7 +20,9 @@ use crate::error::Error;
 use crate::graph::Cache;
 use crate::id::OrganisationId;
 use crate::keys;
-use crate::meta::{Add, Append, Commit, CommitId, Key, MetaError, MetaStore, Require, Reserve};
+use crate::meta::{
+    Add, Append, Commit, CommitId, Key, MetaError, MetaStore, Require, Reserve, commit_surely,
+};
 use crate::records::Record;
 
 /// A row as it was read: leaning on it later requires that it is still so.
@@ -81,6 +85,14 @@ impl<E: Into<Error>> From<E> for Attempt {
 /// How often a change is attempted before it is [`Error::Contended`]. Each loss means that another
 /// commit won, so the system as a whole went on.
 const ATTEMPTS: usize = 64;
+/// How many of them follow at once; after each further one comes a pause, which doubles.
+const EAGER_ATTEMPTS: u32 = 4;
+/// The first pause …
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// … and the longest: all attempts together take no longer than a client waits.
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+/// Whose turn it is to wait how long.
+static TURN: AtomicU32 = AtomicU32::new(0);
 
 /// Makes an attempt, which ends in `Result<T, Attempt>`, until it is not [`Attempt::Lost`]; the
 /// result is `Result<T, Error>`. `$attempt` counts from 0.
@@ -117,7 +129,16 @@ pub(crate) async fn again<T>(
         return ControlFlow::Break(Err(Error::Contended { what }));
     }
     // The winner's commit is durable already; letting others run first spreads the rest.
-    tokio::task::yield_now().await;
+    match u32::try_from(*attempts).unwrap_or(u32::MAX).checked_sub(EAGER_ATTEMPTS) {
+        None => tokio::task::yield_now().await,
+        Some(doublings) => {
+            let longest = FIRST_PAUSE.saturating_mul(1 << doublings.min(16)).min(LONGEST_PAUSE);
+            // Each of those who wait takes the next eighth of the pause, so that they do not all
+            // come back together.
+            let eighth = 1 + TURN.fetch_add(1, Ordering::Relaxed) % 8;
+            tokio::time::sleep(longest / 8 * eighth).await;
+        }
+    }
     ControlFlow::Continue(())
 }
 
@@ -278,15 +299,7 @@ async fn send(
     touched: Vec<u64>,
     (subscribers, events): (broadcast::Sender<Arc<Event>>, Vec<Event>),
 ) -> Result<(), MetaError> {
-    let id = commit.id;
-    let result = match meta.commit(commit).await {
-        // The reply may have been lost after the commit happened: its id tells.
-        Err(MetaError::Unavailable(reason)) => match meta.was_committed(id).await {
-            Ok(Some(true)) => Ok(()),
-            _ => Err(MetaError::Unavailable(reason)),
-        },
-        other => other.map(drop),
-    };
+    let result = commit_surely(&*meta, commit).await.map(drop);
     // Also where it failed: whether it happened may not be known, and forgetting is harmless.
     for stripe in touched {
         cache.forget(stripe);

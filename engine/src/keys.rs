@@ -11,8 +11,10 @@ use crate::meta::Key;
 
 /// The store's version.
 pub(crate) const FORMAT: &[u8] = b"!format";
-/// The serving process's proof that the store was closed in order, and the collector's cursor.
+/// The collector's cursor.
 pub(crate) const COLLECTION: &[u8] = b"!collection";
+/// Before the organisation and the chain: how much of it is sealed.
+const SEALED: &[u8] = b"!sealed";
 
 struct Build(Key);
 
@@ -303,6 +305,11 @@ pub(crate) fn audit_chains(organisation: OrganisationId) -> Key {
 /// One audit chain.
 pub(crate) fn audit_chain(organisation: OrganisationId, chain: ChainId) -> Key {
     Build(audit_chains(organisation)).number(chain.0).0
+}
+
+/// How much of an audit chain is sealed.
+pub(crate) fn sealed(organisation: OrganisationId, chain: ChainId) -> Key {
+    Build(SEALED.to_vec()).number(organisation.0).number(chain.0).0
 }
 
 /// Records that frontends keep, by namespace; the zero byte ends the namespace.

@@ -80,6 +80,7 @@ record! {
     TagRecord = "tag",
     ReferrerRecord = "referrer",
     CopyRecord = "copy",
+    SealedRecord = "sealed",
 }
 
 /// `!format`: the version of the whole store.
@@ -89,6 +90,13 @@ pub(crate) struct FormatRecord {
     pub(crate) version: u32,
     /// When the store was made.
     pub(crate) created_at: Timestamp,
+}
+
+/// `!sealed`: how much of an audit chain some seal covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SealedRecord {
+    /// How many lines the chain had then.
+    pub(crate) length: u64,
 }
 
 /// A name → what it names.

@@ -164,12 +164,13 @@ impl World {
         repository.delete_manifest(&digest).await.unwrap();
     }
 
-    /// Past all leases and delays, twice.
+    /// Past all leases and delays, twice. What has no room yet (copies of small manifests) waits.
     async fn collect(&self) {
-        for _ in 0..3 {
+        for round in 0..3 {
             self.clock.advance(Duration::from_hours(25));
             let report = self.engine.collect(&CollectOptions::default(), &|_| {}).await.unwrap();
-            assert_eq!((report.failed, report.unreadable), (0, 0), "{report:?}");
+            assert_eq!(report.unreadable, 0, "{report:?}");
+            assert!(report.failed <= u64::from(round < 2), "{report:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::{Caller, Origin};
 use crate::audit::{Event, EventKind, RepositoryRef};
@@ -45,8 +45,51 @@ pub(crate) struct PullLog {
     flushing: tokio::sync::Mutex<()>,
 }
 
+/// What makes two pulls the same. A request's own id does not: it would make every pull another.
+struct Like<'a> {
+    organisation: OrganisationId,
+    principal: &'a str,
+    origin: &'a Origin,
+    repository: &'a RepositoryRef,
+    digest: Digest,
+    tag: Option<&'a str>,
+}
+
+impl Like<'_> {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let Self { organisation, principal, origin, repository, digest, tag } = self;
+        (organisation, principal, origin.address, &origin.user_agent, repository.id, digest, tag)
+            .hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn is(&self, pull: &Pull) -> bool {
+        pull.organisation == self.organisation
+            && pull.principal == self.principal
+            && pull.origin.address == self.origin.address
+            && pull.origin.user_agent == self.origin.user_agent
+            && pull.repository == *self.repository
+            && pull.digest == self.digest
+            && pull.tag.as_deref() == self.tag
+    }
+}
+
+impl Pull {
+    fn like(&self) -> Like<'_> {
+        Like {
+            organisation: self.organisation,
+            principal: &self.principal,
+            origin: &self.origin,
+            repository: &self.repository,
+            digest: self.digest,
+            tag: self.tag.as_deref(),
+        }
+    }
+}
+
 impl PullLog {
-    /// Adds a pull; true where it is time to [`flush`].
+    /// Adds a pull; false where too many wait: [`flush`] first. `now` is by the clock of the seams.
     pub(crate) fn add(
         &self,
         caller: &Caller,
@@ -56,37 +99,29 @@ impl PullLog {
         tag: Option<&str>,
         now: Timestamp,
     ) -> bool {
-        let principal = caller.principal.as_str();
-        // A request's own id would make every pull another one.
-        let origin = &caller.origin;
-        let mut hasher = DefaultHasher::new();
-        (organisation, principal, origin.address, &origin.user_agent, repository.id, digest, tag)
-            .hash(&mut hasher);
+        let (principal, origin) = (caller.principal.as_str(), &caller.origin);
+        let like = Like { organisation, principal, origin, repository, digest, tag };
+        let hash = like.hash();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_hash = waiting.entry(hasher.finish()).or_default();
-        let same = same_hash.iter_mut().find(|Waiting { pull, .. }| {
-            pull.organisation == organisation
-                && pull.principal == principal
-                && pull.origin.address == origin.address
-                && pull.origin.user_agent == origin.user_agent
-                && pull.repository == *repository
-                && pull.digest == digest
-                && pull.tag.as_deref() == tag
-        });
+        let same_hash = waiting.get_mut(&hash);
+        let same = same_hash.and_then(|pulls| pulls.iter_mut().find(|one| like.is(&one.pull)));
         if let Some(same) = same {
             same.count += 1;
-        } else {
-            let pull = Pull {
-                organisation,
-                principal: principal.to_owned(),
-                origin: Origin { request_id: None, ..origin.clone() },
-                repository: repository.clone(),
-                digest,
-                tag: tag.map(str::to_owned),
-            };
-            same_hash.push(Waiting { pull, at: now, count: 1 });
+            return true;
         }
-        waiting.len() >= MAX_WAITING
+        if waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        let pull = Pull {
+            organisation,
+            principal: principal.to_owned(),
+            origin: Origin { request_id: None, ..origin.clone() },
+            repository: repository.clone(),
+            digest,
+            tag: tag.map(str::to_owned),
+        };
+        waiting.entry(hash).or_default().push(Waiting { pull, at: now, count: 1 });
+        true
     }
 
     fn take(&self) -> Vec<Waiting> {
@@ -94,28 +129,37 @@ impl PullLog {
         waiting.drain().flat_map(|(_, pulls)| pulls).collect()
     }
 
+    /// What was taken and could not be written. Meanwhile as many again may have come: they are
+    /// never more than twice the bound, for nothing is added while the bound is passed.
     fn put_back(&self, pulls: Vec<Waiting>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for Waiting { pull, at, count } in pulls {
-            let mut hasher = DefaultHasher::new();
-            (
-                pull.organisation,
-                pull.principal.as_str(),
-                pull.origin.address,
-                &pull.origin.user_agent,
-                pull.repository.id,
-                pull.digest,
-                pull.tag.as_deref(),
-            )
-                .hash(&mut hasher);
-            waiting.entry(hasher.finish()).or_default().push(Waiting { pull, at, count });
+        for back in pulls {
+            let like = back.pull.like();
+            let same_hash = waiting.entry(like.hash()).or_default();
+            match same_hash.iter_mut().find(|one| like.is(&one.pull)) {
+                Some(same) => {
+                    same.count += back.count;
+                    same.at = same.at.min(back.at);
+                }
+                None => same_hash.push(back),
+            }
         }
     }
 }
 
 /// Writes all pulls that wait, durably. What can't be written waits on.
-pub(crate) async fn flush(core: &Core) -> Result<(), Error> {
+///
+/// In a task of its own: a request that is given up must not take along what it wrote for others.
+pub(crate) async fn flush(core: &Arc<Core>) -> Result<(), Error> {
+    let core = Arc::clone(core);
+    let flushed = tokio::spawn(async move { flush_all(&core).await });
+    flushed.await.unwrap_or_else(|error| Err(Error::Unavailable(format!("the trail: {error}"))))
+}
+
+async fn flush_all(core: &Core) -> Result<(), Error> {
     let _one_at_a_time = core.pulls.flushing.lock().await;
+    // Asked once for all, so that a pull from the cache asks no database for the time.
+    let (now, here) = (core.now().await?, core.seams.clock.now());
     let mut pulls = core.pulls.take();
     while !pulls.is_empty() {
         let rest = pulls.split_off(pulls.len().min(LINES_PER_COMMIT));
@@ -123,7 +167,7 @@ pub(crate) async fn flush(core: &Core) -> Result<(), Error> {
         for Waiting { pull, at, count } in &pulls {
             change.event(Event {
                 organisation: pull.organisation,
-                at: *at,
+                at: now.minus(here.since(*at)),
                 principal: pull.principal.clone(),
                 origin: pull.origin.clone(),
                 kind: EventKind::Pulled {
@@ -145,4 +189,105 @@ pub(crate) async fn flush(core: &Core) -> Result<(), Error> {
         pulls = rest;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::decode_event;
+    use crate::id::{RegistryId, RepositoryId};
+    use crate::keys;
+    use crate::meta::{log, prefix_range};
+    use crate::tests::support::{World, sha256};
+
+    const ACME: OrganisationId = OrganisationId(1);
+
+    /// Adds a pull that is another one for each number.
+    fn add(world: &World, number: usize) -> bool {
+        let path = "acme/main/api".to_owned();
+        let repository = RepositoryRef { id: RepositoryId(3), registry: RegistryId(2), path };
+        let digest = sha256(&number.to_be_bytes());
+        let core = &world.engine.core;
+        core.pulls.add(&world.caller, ACME, &repository, digest, None, core.seams.clock.now())
+    }
+
+    async fn pulls(world: &World) -> Vec<Event> {
+        let core = &world.engine.core;
+        let range = prefix_range(&keys::audit_chain(ACME, core.chain));
+        let rows = core.meta.scan(range, 10_000).await.unwrap();
+        let entries = rows.iter().map(|(_, row)| log::decode(row).unwrap().1);
+        let events = entries.map(|entry| decode_event(&entry).unwrap());
+        events.filter(|event| matches!(event.kind, EventKind::Pulled { .. })).collect()
+    }
+
+    #[tokio::test]
+    async fn a_request_given_up_while_it_writes_pulls_loses_none() {
+        let world = Arc::new(World::new().await);
+        for number in 0..3 * LINES_PER_COMMIT {
+            assert!(add(&world, number));
+        }
+        world.gate.arm_commit();
+        let flushing = tokio::spawn({
+            let world = Arc::clone(&world);
+            async move { world.engine.flush().await }
+        });
+        world.gate.reached().await;
+        flushing.abort();
+        flushing.await.unwrap_err();
+        world.gate.open();
+        world.engine.flush().await.unwrap();
+        assert_eq!(pulls(&world).await.len(), 3 * LINES_PER_COMMIT);
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_the_bound_and_what_is_put_back_is_joined() {
+        let world = World::new().await;
+        for number in 0..MAX_WAITING {
+            assert!(add(&world, number));
+        }
+        assert!(!add(&world, MAX_WAITING), "one too many");
+        assert!(add(&world, 0), "one like it waits already");
+        let log = &world.engine.core.pulls;
+        let taken = log.take();
+        for number in 0..MAX_WAITING {
+            assert!(add(&world, number));
+        }
+        log.put_back(taken);
+        assert!(!add(&world, MAX_WAITING));
+        world.engine.flush().await.unwrap();
+        let lines = pulls(&world).await;
+        assert_eq!(lines.len(), MAX_WAITING);
+        let counted = lines.iter().map(|event| match event.kind {
+            EventKind::Pulled { count, .. } => count,
+            _ => 0,
+        });
+        assert_eq!(counted.sum::<u64>(), 2 * MAX_WAITING as u64 + 1);
+    }
+
+    #[tokio::test]
+    async fn pulls_are_dated_by_the_clock_of_the_store() {
+        use std::time::Duration;
+
+        use crate::Engine;
+        use crate::meta::{MemoryStore, MetaStore};
+        use crate::seam::{ManualClock, Seams, SeededEntropy};
+
+        let clock = |at| Arc::new(ManualClock::at(Timestamp(at)));
+        let (here, there) = (clock(5_000_000), clock(1_700_000_000_000));
+        let seams = |clock: &Arc<ManualClock>| Seams {
+            clock: Arc::clone(clock) as _,
+            entropy: Arc::new(SeededEntropy::new(1)),
+        };
+        let world = World::new().await;
+        let meta: Arc<dyn MetaStore> = Arc::new(MemoryStore::new(&seams(&there)));
+        let blobs = Arc::clone(&world.engine.core.blobs);
+        let engine = Engine::builder(meta, blobs).seams(seams(&here)).build().await.unwrap();
+        let world = World { engine, ..world };
+        assert!(add(&world, 1));
+        for clock in [&here, &there] {
+            clock.advance(Duration::from_secs(7));
+        }
+        world.engine.flush().await.unwrap();
+        assert_eq!(pulls(&world).await[0].at, Timestamp(1_700_000_000_000));
+    }
 }

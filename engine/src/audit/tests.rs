@@ -382,3 +382,60 @@ async fn a_kind_is_named_as_its_json_names_it() {
         assert!(json.get(line.event.kind.name()).is_some(), "{json}");
     }
 }
+
+/// The chains that the last line of this process's chain names.
+async fn sealed(engine: &Engine, id: OrganisationId) -> Vec<ChainId> {
+    let range = prefix_range(&keys::audit_chain(id, engine.core.chain));
+    let rows = engine.core.meta.scan(range, usize::MAX).await.unwrap();
+    let (_, entry) = log::decode(&rows.last().unwrap().1).unwrap();
+    match super::decode_event(&entry).unwrap().kind {
+        EventKind::Sealed { heads } => heads.into_iter().map(|(chain, ..)| chain).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_seal_names_what_has_grown_since_the_last_whoever_made_that() {
+    let story = Story::new().await;
+    let mut ended = Vec::new();
+    for name in ["eve", "fay", "gil"] {
+        let other = story.town.restarted().await;
+        story.line(&other, name).await;
+        ended.push(other.core.chain);
+        other.seal().await.unwrap();
+        let named = sealed(&other, story.id).await;
+        assert!(named.contains(&other.core.chain) && named.len() <= 2, "{named:?}");
+    }
+    let last = story.town.restarted().await;
+    story.line(&last, "hal").await;
+    last.seal().await.unwrap();
+    // The seal of the one before grew its chain; the others are sealed for good.
+    let mut named = sealed(&last, story.id).await;
+    named.sort();
+    let mut wanted = vec![ended[2], last.core.chain];
+    wanted.sort();
+    assert_eq!(named, wanted);
+    let found = story.verify().await;
+    assert_eq!((found.problems, found.heads.len()), (vec![], 5));
+    // All of them are still covered: a chain that goes now shows.
+    let range = prefix_range(&keys::audit_chain(story.id, ended[0]));
+    let rows = story.town.meta.scan(range, usize::MAX).await.unwrap();
+    story.tamper(vec![], rows.into_iter().map(|(key, _)| key).collect()).await;
+    let found = story.verify().await;
+    assert_eq!(found.problems, [Problem::CutOff { chain: ended[0], found: 0, sealed: 2 }]);
+}
+
+#[tokio::test]
+async fn a_trail_that_can_not_be_sealed_keeps_no_other_from_it() {
+    let story = Story::new().await;
+    let town = &story.town;
+    town.engine.create_organisation(&operator(), &organisation("beta"), None, None).await.unwrap();
+    let beta = town.engine.organisation(&operator(), &organisation("beta")).await.unwrap().id;
+    let (first, second) = if story.id < beta { (story.id, beta) } else { (beta, story.id) };
+    let head = prefix_range(&keys::audit_chain(first, story.chain));
+    let (key, _) = town.meta.scan(head, usize::MAX).await.unwrap().pop().unwrap();
+    story.tamper(vec![(key, bytes::Bytes::from_static(b"short"))], vec![]).await;
+    let failed = town.engine.seal().await;
+    assert!(matches!(failed, Err(Error::Corrupted(_))), "{failed:?}");
+    assert_eq!(sealed(&town.engine, second).await, [story.chain]);
+}

@@ -51,6 +51,7 @@ struct Plan {
     calls: u64,
     fired: u64,
     fault: Option<BlobFault>,
+    reads_fail: bool,
 }
 
 /// See the page of this module. A clone is the same store.
@@ -90,6 +91,12 @@ impl<S: BlobStore> FaultBlobs<S> {
     /// Makes calls fail, in the place of what was planned before.
     pub fn fail(&self, fault: BlobFault) {
         lock(&self.plan).fault = Some(fault);
+    }
+
+    /// Makes each read fail from now on, or lets it succeed again: sectors that can't be read, of
+    /// objects that are there.
+    pub fn fail_reads(&self, fail: bool) {
+        lock(&self.plan).reads_fail = fail;
     }
 
     /// Lets all calls succeed again.
@@ -193,6 +200,10 @@ impl<S: BlobStore> BlobStore for FaultBlobs<S> {
     }
 
     async fn read(&self, key: &ObjectKey, range: Range<u64>) -> Result<ObjectRead, StoreError> {
+        if lock(&self.plan).reads_fail {
+            let (key, reason) = (key.clone(), "a sector that can't be read".to_owned());
+            return Err(StoreError::Failed { key, reason, temporary: false });
+        }
         run(&self.plan, key, self.store.read(key, range)).await
     }
 

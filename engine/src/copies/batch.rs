@@ -169,7 +169,8 @@ fn is_stale(core: &Core, copy: &CopyRecord, now: Timestamp) -> bool {
 
 /// Commits how copies ended; false where a row is not as it was left, and nothing was said then.
 async fn say(core: &Core, ends: &[(Coming, bool)], now: Timestamp) -> Result<bool, Error> {
-    let mut change = Change::new(core);
+    // What was begun is ended, whichever way.
+    let mut change = Change::freeing(core);
     for (coming, there) in ends {
         if *there {
             let stored = CopyRecord { stored: true, at: now, ..coming.record.clone() };

@@ -162,9 +162,9 @@ impl Walk<'_> {
     ) -> Result<(), Error> {
         let wanted: Vec<_> = wanted.into_iter().collect();
         for some in wanted.chunks(BATCH) {
-            match self.core.require_room().await {
+            match self.copy_some(organisation, some).await {
                 Ok(()) => {}
-                // That room is kept for what frees some.
+                // What room there is is kept for what frees some: the rest of the collection.
                 Err(Error::StorageFull(reason)) => {
                     tracing::warn!(reason, "small manifests are not copied");
                     self.report.failed += 1;
@@ -172,19 +172,28 @@ impl Walk<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            let manifests = small_manifests(self.core, organisation, some).await?;
-            if self.dry_run {
-                for one in &manifests {
-                    self.report.copied.add(one.bytes.len() as u64);
-                }
-                continue;
+        }
+        Ok(())
+    }
+
+    async fn copy_some(
+        &mut self,
+        organisation: OrganisationId,
+        some: &[(Digest, Place)],
+    ) -> Result<(), Error> {
+        self.core.require_room().await?;
+        let manifests = small_manifests(self.core, organisation, some).await?;
+        if self.dry_run {
+            for one in &manifests {
+                self.report.copied.add(one.bytes.len() as u64);
             }
-            let stored = Batch::begin(self.core, organisation, manifests).await?.store().await?;
-            self.report.copied.count += stored.made.count;
-            self.report.copied.bytes += stored.made.bytes;
-            if let Some(error) = stored.refused {
-                self.report.failure(None, &error);
-            }
+            return Ok(());
+        }
+        let stored = Batch::begin(self.core, organisation, manifests).await?.store().await?;
+        self.report.copied.count += stored.made.count;
+        self.report.copied.bytes += stored.made.bytes;
+        if let Some(error) = stored.refused {
+            self.report.failure(None, &error);
         }
         Ok(())
     }
@@ -211,7 +220,7 @@ impl Walk<'_> {
 
 /// Removes the row of a copy, which is nobody's from then on; false where it changed meanwhile.
 pub(crate) async fn forget(core: &Core, seen: &Seen<CopyRecord>) -> Result<bool, Error> {
-    let mut change = Change::new(core);
+    let mut change = Change::freeing(core);
     change.remove(seen);
     match change.commit().await {
         Ok(()) => Ok(true),

@@ -16,7 +16,7 @@ use crate::copies::rebuild;
 use crate::core::Core;
 use crate::error::Error;
 use crate::gc::content::linked;
-use crate::gc::fsck::problem_of;
+use crate::gc::fsck::{Look, look_at};
 use crate::gc::orphans::PAGE_OBJECTS;
 use crate::gc::walk::organisations;
 use crate::gc::{Progress, Tally, Watch};
@@ -55,6 +55,8 @@ pub struct AdoptReport {
     pub lost: Tally,
     /// Copies of small manifests that are not in the bucket: the next collection makes them anew.
     pub forgotten: Tally,
+    /// Objects that the store failed to read: nothing was done about them.
+    pub unread: Tally,
     /// Objects that no row names and no repository links: the next collection deletes them.
     pub unlinked: Tally,
     /// Objects whose rows are as they should be.
@@ -66,9 +68,15 @@ pub struct AdoptReport {
 enum Fate {
     Adopted,
     Wrong,
+    Unread,
     Unlinked,
     Named,
     Unknown,
+}
+
+fn unread(entry: &ObjectEntry, why: &str) -> Fate {
+    tracing::warn!(object = %entry.key, why, "an object can't be read: run the adoption again");
+    Fate::Unread
 }
 
 impl Engine {
@@ -76,7 +84,8 @@ impl Engine {
     /// again: verified by reading them, counted in the organisation's use. Content that is missed
     /// and has no object is told by [`Engine::fsck`]. May run while everybody works.
     ///
-    /// Fails where a store is away; what was adopted stays so, and it may be run again.
+    /// Fails where the metadata is away or the bucket can't be listed; what was adopted stays so,
+    /// and it may be run again.
     pub async fn adopt(
         &self,
         options: &AdoptOptions,
@@ -94,6 +103,7 @@ impl Engine {
                 let tally = match consider(core, entry, options.dry_run).await? {
                     Fate::Adopted => &mut report.adopted,
                     Fate::Wrong => &mut report.wrong,
+                    Fate::Unread => &mut report.unread,
                     Fate::Unlinked => &mut report.unlinked,
                     Fate::Named => &mut report.named,
                     Fate::Unknown => &mut report.unknown,
@@ -140,15 +150,21 @@ async fn consider(core: &Core, entry: &ObjectEntry, dry_run: bool) -> Result<Fat
             let good =
                 !matches!(record.state, BlobState::Deleting { .. } | BlobState::Quarantined { .. });
             let place = record.object(organisation, &digest);
-            if good && problem_of(core, &place, record.size, &digest, false).await?.is_none() {
-                return Ok(Fate::Unlinked);
+            if good {
+                match look_at(core, &place, record.size, &digest, false).await {
+                    Look::Good => return Ok(Fate::Unlinked),
+                    Look::Unread(why) => return Ok(unread(entry, &why)),
+                    Look::Missing | Look::Wrong(_) => {}
+                }
             }
         }
         if owner.value.is_none() || !linked(&*core.meta, organisation, &digest).await? {
             return Ok(Fate::Unlinked);
         }
-        if problem_of(core, &entry.key, entry.size, &digest, true).await?.is_some() {
-            return Ok(Fate::Wrong);
+        match look_at(core, &entry.key, entry.size, &digest, true).await {
+            Look::Good => {}
+            Look::Missing | Look::Wrong(_) => return Ok(Fate::Wrong),
+            Look::Unread(why) => return Ok(unread(entry, &why)),
         }
         if dry_run {
             return Ok(Fate::Adopted);

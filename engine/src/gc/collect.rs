@@ -108,6 +108,8 @@ impl Run<'_> {
         self.report.tenant_rows = purged.rows;
         self.report.tenant_objects.count = purged.objects;
         self.report.tenant_objects.bytes = purged.bytes;
+        self.report.unreadable += purged.unreadable;
+        self.report.failed += purged.failed;
         (self.watch)(&Progress { phase: "tenants", done: purged.rows, bytes: purged.bytes });
         Ok(())
     }

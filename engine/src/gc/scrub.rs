@@ -6,18 +6,22 @@ use std::time::Duration;
 use crate::Engine;
 use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen};
+use crate::content::ObjectKey;
 use crate::copies::forget;
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::gc::fsck::problem_of;
+use crate::gc::fsck::{Look, look_at};
 use crate::gc::walk::{Pages, organisations};
 use crate::gc::{Progress, Tally, Watch};
+use crate::graph::stripe_of_reference;
 use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::{Row, prefix_range};
 use crate::name::OrganisationName;
-use crate::records::{BlobRecord, BlobState, Body, CopyRecord, ManifestRecord, NameRecord, Record};
+use crate::records::{
+    BlobRecord, BlobState, Body, CopyRecord, LinkRecord, ManifestRecord, NameRecord, Record,
+};
 
 /// The `n`th of `of` shares of all content; the shares `1..=of` together are all of it, each piece
 /// in exactly one, the same in every run.
@@ -51,7 +55,17 @@ pub struct ScrubOptions {
     pub organisation: Option<OrganisationName>,
     /// About the most bytes read in a second; no bound where absent.
     pub bytes_per_second: Option<u64>,
+    /// How many objects in a row may be missing before the store itself is taken to be away (a
+    /// disk that is not mounted has nothing); 64 where absent.
+    pub missing_in_a_row: Option<usize>,
 }
+
+/// The default of [`ScrubOptions::missing_in_a_row`].
+const MISSING_IN_A_ROW: usize = 64;
+/// The most pieces of rotten content that a report names.
+const NAMED: usize = 10_000;
+/// What is said of content that is missing like all that was looked at.
+const ALL_MISSING: &str = "is missing, as is all that was looked at: is the store there?";
 
 /// Content whose bytes are not its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +87,10 @@ pub struct Rotten {
 pub struct ScrubReport {
     /// Content read and found right.
     pub good: Tally,
-    /// Content found wrong in this run.
+    /// Content found wrong in this run, the first 10,000 pieces of it.
     pub rotten: Vec<Rotten>,
+    /// How many pieces of content were found wrong in this run.
+    pub wrong: u64,
     /// Content found wrong before, which no push has healed yet.
     pub quarantined: Tally,
     /// Content that the store failed to read; nothing was done about it.
@@ -86,20 +102,24 @@ impl Engine {
     /// quarantined: from then on it answers as absent, and pushing it again heals it.
     ///
     /// A read that fails says nothing about the bytes: it is counted, and nothing is quarantined.
-    /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where the
-    /// metadata is away. Dropping the future ends the walk; what was quarantined stays so.
+    /// What is missing is quarantined only while another object is found, which shows that the
+    /// store is there. Fails with [`Error::NameUnknown`] where the organisation is not there, with
+    /// [`Error::Unavailable`] where [`ScrubOptions::missing_in_a_row`] objects are missing, and
+    /// where the metadata is away. Dropping the future ends the walk; what was quarantined stays so.
     pub async fn scrub(
         &self,
         options: &ScrubOptions,
         watch: Watch<'_>,
     ) -> Result<ScrubReport, Error> {
         let core = &*self.core;
-        let mut scrub = Scrub { core, options, watch, report: ScrubReport::default() };
+        let (report, missing) = (ScrubReport::default(), Vec::new());
+        let mut scrub = Scrub { core, options, watch, report, missing, found: None };
         for organisation in organisations(core, options.organisation.as_ref()).await? {
             scrub.contents(organisation).await?;
             scrub.manifests(organisation).await?;
             scrub.copies(organisation).await?;
         }
+        scrub.settle_missing().await?;
         Ok(scrub.report)
     }
 }
@@ -109,6 +129,10 @@ struct Scrub<'a> {
     options: &'a ScrubOptions,
     watch: Watch<'a>,
     report: ScrubReport,
+    /// Content that was missing while no object was found yet.
+    missing: Vec<(OrganisationId, Digest)>,
+    /// The object that was found last: while it is there, the store is.
+    found: Option<ObjectKey>,
 }
 
 impl Scrub<'_> {
@@ -128,17 +152,54 @@ impl Scrub<'_> {
                 if let Some((digest, None)) = keys::parse_content(&key)
                     && self.wants(&digest)
                 {
-                    self.content(organisation, &digest).await?;
+                    self.content(organisation, &digest, false).await?;
+                    if self.found.is_some() && !self.missing.is_empty() {
+                        self.settle_missing().await?;
+                    }
                 }
             }
         }
     }
 
+    /// Decides on what was missing: rotten where the store is known to be there, and told otherwise.
+    async fn settle_missing(&mut self) -> Result<(), Error> {
+        for (organisation, digest) in std::mem::take(&mut self.missing) {
+            if self.found.is_some() {
+                self.content(organisation, &digest, true).await?;
+            } else {
+                self.rotten(organisation, &digest, ALL_MISSING.to_owned(), false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what was found before still is: else the store may have gone since.
+    async fn is_store_there(&self) -> bool {
+        let Some(object) = &self.found else { return false };
+        matches!(self.core.blobs.stat(object).await, Ok(Some(_)))
+    }
+
+    /// Waits with what is missing until an object is found.
+    fn hold_missing(&mut self, organisation: OrganisationId, digest: &Digest) -> Result<(), Error> {
+        self.found = None;
+        self.missing.push((organisation, *digest));
+        let bound = self.options.missing_in_a_row.unwrap_or(MISSING_IN_A_ROW).max(1);
+        if self.missing.len() < bound {
+            return Ok(());
+        }
+        Err(Error::Unavailable(format!(
+            "{bound} objects in a row are missing, {digest} the last of them; is the blob store's \
+             disk mounted, or its bucket the right one? Nothing of these was quarantined"
+        )))
+    }
+
     /// Reads one object; where its row changes meanwhile (moved, pushed anew, given up) again.
+    /// `sure`: the store is there, so what is missing is.
     async fn content(
         &mut self,
         organisation: OrganisationId,
         digest: &Digest,
+        sure: bool,
     ) -> Result<(), Error> {
         loop {
             let seen: Seen<BlobRecord> =
@@ -160,18 +221,31 @@ impl Scrub<'_> {
                 BlobState::Live | BlobState::Condemned { .. } => {}
             }
             let object = record.object(organisation, digest);
-            match problem_of(self.core, &object, size, digest, true).await {
-                Ok(None) => self.report.good.add(size),
-                Ok(Some(what)) => {
-                    if !self.quarantine(organisation, digest, &seen, &what).await? {
-                        continue;
-                    }
-                    self.rotten(organisation, digest, what, true);
+            let wrong = match look_at(self.core, &object, size, digest, true).await {
+                Look::Good => {
+                    self.found = Some(object);
+                    self.report.good.add(size);
+                    None
                 }
-                Err(error) => {
-                    tracing::warn!(%digest, %error, "content could not be read");
+                Look::Wrong(what) => {
+                    self.found = Some(object);
+                    Some(what)
+                }
+                Look::Missing if sure || self.is_store_there().await => {
+                    Some("is missing".to_owned())
+                }
+                Look::Missing => return self.hold_missing(organisation, digest),
+                Look::Unread(why) => {
+                    tracing::warn!(%digest, why, "content could not be read");
                     self.report.unread.add(size);
+                    None
                 }
+            };
+            if let Some(what) = wrong {
+                if !self.quarantine(organisation, digest, &seen, &what).await? {
+                    continue;
+                }
+                self.rotten(organisation, digest, what, true);
             }
             self.pace(size).await;
             return Ok(());
@@ -198,9 +272,52 @@ impl Scrub<'_> {
         };
         change.event(Event::by_system(organisation, now, kind));
         match change.commit().await {
-            Ok(()) => Ok(true),
-            Err(Attempt::Lost) => Ok(false),
-            Err(Attempt::Failed(error)) => Err(error),
+            Ok(()) => {}
+            Err(Attempt::Lost) => return Ok(false),
+            Err(Attempt::Failed(error)) => return Err(error),
+        }
+        self.forget_manifest(organisation, digest).await?;
+        Ok(true)
+    }
+
+    /// Makes old what is cached of a manifest whose bytes are rotten. After the commit: whatever is
+    /// loaded from then on finds it absent, and every tag set before is among the rows.
+    async fn forget_manifest(
+        &self,
+        organisation: OrganisationId,
+        digest: &Digest,
+    ) -> Result<(), Error> {
+        let core = self.core;
+        let mut links = Pages::new(&*core.meta, prefix_range(&keys::blob(organisation, digest)));
+        loop {
+            let rows = links.next().await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for (key, value) in rows {
+                let Some((_, Some(repository))) = keys::parse_content(&key) else { continue };
+                // One that can't be read was never loaded from either.
+                let Ok(link) = LinkRecord::decode(&value) else { continue };
+                if link.manifest.is_none() {
+                    continue;
+                }
+                core.cache.forget(stripe_of_reference(repository, &digest.to_string()));
+                let all = keys::tags_of(organisation, repository, link.number);
+                let mut tags = Pages::new(&*core.meta, prefix_range(&all));
+                loop {
+                    let rows = tags.next().await?;
+                    if rows.is_empty() {
+                        break;
+                    }
+                    for (key, _) in rows {
+                        let tag =
+                            key.get(all.len()..).and_then(|tag| std::str::from_utf8(tag).ok());
+                        if let Some(tag) = tag {
+                            core.cache.forget(stripe_of_reference(repository, tag));
+                        }
+                    }
+                }
+            }
         }
     }
 
@@ -255,6 +372,7 @@ impl Scrub<'_> {
                 }
                 if Digest::of(digest.algorithm(), bytes) == digest {
                     self.report.good.add(record.size);
+                    self.pace(record.size).await;
                 } else {
                     let what = "the bytes in the metadata are not its own".to_owned();
                     self.rotten(organisation, &digest, what, false);
@@ -281,18 +399,28 @@ impl Scrub<'_> {
                 }
                 let size = copy.size;
                 let object = copy.object(organisation, &digest);
-                match problem_of(self.core, &object, size, &digest, true).await {
-                    Ok(None) => self.report.good.add(size),
-                    Ok(Some(what)) => {
-                        if forget(self.core, &seen).await? {
-                            let what = format!("its copy in the bucket {what}; it is made anew");
-                            self.rotten(organisation, &digest, what, false);
-                        }
+                let wrong = match look_at(self.core, &object, size, &digest, true).await {
+                    Look::Good => {
+                        self.found = Some(object);
+                        self.report.good.add(size);
+                        None
                     }
-                    Err(error) => {
-                        tracing::warn!(%digest, %error, "a copy could not be read");
+                    Look::Wrong(what) => {
+                        self.found = Some(object);
+                        Some(what)
+                    }
+                    Look::Missing if self.is_store_there().await => Some("is missing".to_owned()),
+                    look @ (Look::Missing | Look::Unread(_)) => {
+                        tracing::warn!(%digest, ?look, "a copy could not be read");
                         self.report.unread.add(size);
+                        None
                     }
+                };
+                if let Some(what) = wrong
+                    && forget(self.core, &seen).await?
+                {
+                    let what = format!("its copy in the bucket {what}; it is made anew");
+                    self.rotten(organisation, &digest, what, false);
                 }
                 self.pace(size).await;
             }
@@ -306,13 +434,17 @@ impl Scrub<'_> {
         what: String,
         quarantined: bool,
     ) {
-        self.report.rotten.push(Rotten { organisation, digest: *digest, what, quarantined });
+        self.report.wrong += 1;
+        if self.report.rotten.len() < NAMED {
+            let digest = *digest;
+            self.report.rotten.push(Rotten { organisation, digest, what, quarantined });
+        }
     }
 
     /// Says how far it is, and rests where the bytes come too fast.
     async fn pace(&self, size: u64) {
         let report = &self.report;
-        let done = report.good.count + report.unread.count + report.rotten.len() as u64;
+        let done = report.good.count + report.unread.count + report.wrong;
         (self.watch)(&Progress { phase: "content", done, bytes: report.good.bytes });
         if let Some(rate) = self.options.bytes_per_second {
             let millis = size.saturating_mul(1000) / rate.max(1);

@@ -60,7 +60,7 @@ pub(crate) async fn organisations(
         };
     }
     let mut all = Vec::new();
-    while let Some((id, _)) = next_organisation(core, all.last().copied()).await? {
+    while let Some(id) = next_organisation(core, all.last().copied()).await? {
         all.push(id);
     }
     Ok(all)

@@ -105,7 +105,7 @@ impl Repository {
             if !keep_content(&mut change, &rows.blob) {
                 return Err(Error::BlobUnknown { digest: *digest }.into());
             }
-            link_blob(&mut change, &rows.link, link.number, link.size, now.plus(lease));
+            link_blob(&mut change, &rows.link, link.number, link.size, now, lease);
             change.commit().await
         })?;
         Ok(info)
@@ -186,8 +186,8 @@ impl Repository {
             if source.key != rows.link.key {
                 change.lean(&source);
             }
-            let until = now.plus(self.core.settings.lease);
-            link_blob(&mut change, &rows.link, self.core.next_number(now), blob.size, until);
+            let (number, lease) = (self.core.next_number(now), self.core.settings.lease);
+            link_blob(&mut change, &rows.link, number, blob.size, now, lease);
             if !already {
                 let repository = scope.reference(id, &self.path);
                 let kind = EventKind::BlobMounted { repository, from, digest: *digest };

@@ -1,5 +1,7 @@
 //! Links: made with a lease, and removed in two looks.
 
+use std::time::Duration;
+
 use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
 use crate::digest::Digest;
@@ -34,14 +36,28 @@ pub(crate) fn keep_content(change: &mut Change<'_>, blob: &Seen<BlobRecord>) -> 
     }
 }
 
-/// Makes `change` link a blob of `size` bytes, with a lease.
+/// The part of a lease for which it is not written anew: a moment, beside the lease, and long
+/// beside the time between two pushes of what everybody pushes. Their manifests all lean on its
+/// link, and would lose each time it is written.
+const LEASE_GRAIN: u32 = 4096;
+
+/// Makes `change` link a blob of `size` bytes, with a lease from now on.
 pub(crate) fn link_blob(
     change: &mut Change<'_>,
     link: &Seen<LinkRecord>,
     number_if_new: Number,
     size: u64,
-    leased_until: Timestamp,
+    now: Timestamp,
+    lease: Duration,
 ) {
+    let leased_until = now.plus(lease);
+    if let Some(old) = &link.value
+        && old.blob
+        && old.state == LinkState::Live
+        && old.leased_until.plus(lease / LEASE_GRAIN) > leased_until
+    {
+        return change.lean(link);
+    }
     let record = match &link.value {
         Some(old) => LinkRecord {
             blob: true,

@@ -107,7 +107,10 @@ impl Repository {
         let reference = self.reference(self.id()?);
         let now = self.core.seams.clock.now();
         let organisation = self.scope.organisation;
-        let full = self.core.pulls.add(&self.caller, organisation, &reference, digest, tag, now);
-        if full { audit::flush(&self.core).await } else { Ok(()) }
+        let pulls = &self.core.pulls;
+        while !pulls.add(&self.caller, organisation, &reference, digest, tag, now) {
+            audit::flush(&self.core).await?;
+        }
+        Ok(())
     }
 }

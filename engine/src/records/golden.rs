@@ -49,6 +49,7 @@ fn sha512() -> Digest {
 #[test]
 fn records_of_tenants_are_as_their_golden_files() {
     holds("sample", &FormatRecord { version: 1, created_at: AT });
+    holds("sample", &SealedRecord { length: 300 });
     holds("live", &NameRecord::Live(0x0123_4567_89ab_cdef));
     holds("reserved", &NameRecord::Reserved { former: 42, since: AT });
     let organisation = OrganisationRecord {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::audit::{Event, EventKind, UploadEnd};
 use crate::change::{Attempt, Change, Seen, retry};
-use crate::content::{ObjectKey, WriteState};
+use crate::content::{ObjectKey, StoreError};
 use crate::core::Core;
 use crate::error::Error;
 use crate::graph::stripe_of_organisation;
@@ -34,6 +34,37 @@ pub(crate) struct Purged {
     pub(crate) objects: u64,
     /// The bytes of the finished ones.
     pub(crate) bytes: u64,
+    /// Rows that can't be read: what they may lead to was left, and everything else was done.
+    pub(crate) unreadable: u64,
+    /// Objects that the store did not delete: they are orphans now, and swept as those.
+    pub(crate) failed: u64,
+}
+
+impl Purged {
+    /// What the row at `key` says; one that can't be read is counted.
+    fn read<T: Record>(&mut self, key: &Key, value: bytes::Bytes) -> Option<Seen<T>> {
+        match Seen::new(key.clone(), Some(value)) {
+            Ok(seen) => Some(seen),
+            Err(error) => {
+                tracing::error!(key = const_hex::encode(key), %error, "a row can't be read");
+                self.unreadable += 1;
+                None
+            }
+        }
+    }
+
+    fn deleted(&mut self, object: &ObjectKey, size: u64, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => {
+                self.objects += 1;
+                self.bytes += size;
+            }
+            Err(error) => {
+                tracing::warn!(%object, %error, "an object stays for the orphan sweep");
+                self.failed += 1;
+            }
+        }
+    }
 }
 
 /// Removes what is left of all deleted organisations and registries, and makes live again what a
@@ -41,8 +72,11 @@ pub(crate) struct Purged {
 pub(crate) async fn purge(core: &Core) -> Result<Purged, Error> {
     let mut purged = Purged::default();
     let mut after = None;
-    while let Some((id, row)) = next_organisation(core, after).await? {
+    while let Some(id) = next_organisation(core, after).await? {
         after = Some(id);
+        let key = keys::organisation(id);
+        let Some(value) = core.meta.get(&key).await? else { continue };
+        let Some(row) = purged.read::<OrganisationRecord>(&key, value) else { continue };
         let Some(record) = &row.value else { continue };
         match record.life {
             Life::Live => purge_registries(core, id, &mut purged).await?,
@@ -61,8 +95,13 @@ pub(crate) async fn purge(core: &Core) -> Result<Purged, Error> {
 /// another process just then tries again.
 pub(crate) async fn reopen_all(core: &Core) -> Result<(), Error> {
     let mut after = None;
-    while let Some((id, row)) = next_organisation(core, after).await? {
+    // One that can't be read is not reopened, and keeps nobody else from starting.
+    let mut seen = Purged::default();
+    while let Some(id) = next_organisation(core, after).await? {
         after = Some(id);
+        let key = keys::organisation(id);
+        let Some(value) = core.meta.get(&key).await? else { continue };
+        let Some(row) = seen.read::<OrganisationRecord>(&key, value) else { continue };
         match &row.value {
             Some(record) if record.life == Life::Closing => {
                 let live = OrganisationRecord { life: Life::Live, ..record.clone() };
@@ -74,7 +113,7 @@ pub(crate) async fn reopen_all(core: &Core) -> Result<(), Error> {
         let mut pages = Pages::new(prefix_range(&keys::registries(id)));
         while let Some(rows) = pages.next(core).await? {
             for (key, value) in rows {
-                let row = Seen::<RegistryRecord>::new(key, Some(value))?;
+                let Some(row) = seen.read::<RegistryRecord>(&key, value) else { continue };
                 let Some(record) = &row.value else { continue };
                 if record.life == Life::Closing {
                     let live = RegistryRecord { life: Life::Live, ..record.clone() };
@@ -86,11 +125,12 @@ pub(crate) async fn reopen_all(core: &Core) -> Result<(), Error> {
     Ok(())
 }
 
-/// The organisation behind `after` in the order of ids, with its record; deleted ones too.
+/// The organisation behind `after` in the order of ids; deleted ones too, and those whose record
+/// can't be read.
 pub(crate) async fn next_organisation(
     core: &Core,
     after: Option<OrganisationId>,
-) -> Result<Option<(OrganisationId, Seen<OrganisationRecord>)>, Error> {
+) -> Result<Option<OrganisationId>, Error> {
     let mut range = prefix_range(&keys::organisations());
     if let Some(after) = after {
         range.start = prefix_range(&keys::organisation_rows(after)).end;
@@ -101,7 +141,7 @@ pub(crate) async fn next_organisation(
     let id = key.get(1..).and_then(|rest| rest.first_chunk::<8>().copied());
     let id = id.map(u64::from_be_bytes).map(OrganisationId);
     let id = id.ok_or_else(|| Error::Corrupted("a key of an organisation is too short".into()))?;
-    Ok(Some((id, core.read(keys::organisation(id)).await?)))
+    Ok(Some(id))
 }
 
 /// Makes live again what is [`Life::Closing`]. Whoever is closing it just now tries again.
@@ -149,20 +189,16 @@ async fn purge_organisation(
         let mut objects = Vec::new();
         for (key, value) in &rows {
             if let Some((digest, None)) = keys::parse_content(key) {
-                let record = BlobRecord::decode(value)?;
-                let object = if record.settled {
-                    keys::object::settled(id, &digest, record.generation)
-                } else {
-                    keys::object::in_flight(id, record.generation)
-                };
-                objects.push((object, record.size));
+                // Without the row of one that can't be read, its object is an orphan.
+                let Some(row) = purged.read::<BlobRecord>(key, value.clone()) else { continue };
+                let Some(record) = row.value else { continue };
+                objects.push((record.object(id, &digest), record.size));
             }
         }
         remove(core, rows, purged).await?;
         for (object, size) in objects {
-            core.blobs.delete(&object).await?;
-            purged.objects += 1;
-            purged.bytes += size;
+            let deleted = core.blobs.delete(&object).await;
+            purged.deleted(&object, size, deleted);
         }
     }
     // The record is the first row: all behind it, and then itself with the counter. What gives
@@ -197,7 +233,7 @@ async fn purge_registries(
         range.start.push(0);
         for (key, value) in rows {
             let Some(id) = keys::last_number(&key).map(RegistryId) else { continue };
-            let row = Seen::<RegistryRecord>::new(key, Some(value))?;
+            let Some(row) = purged.read::<RegistryRecord>(&key, value) else { continue };
             let Some(record) = &row.value else { continue };
             match record.life {
                 Life::Live => {}
@@ -252,7 +288,10 @@ async fn purge_registry(
         range.start.push(0);
         let mut uploads = Vec::new();
         for (key, value) in rows {
-            let repository = SessionRecord::decode(&value)?.repository;
+            // One that can't be read expires with nobody, and is told by `fsck`.
+            let row = purged.read::<SessionRecord>(&key, value.clone());
+            let Some(record) = row.and_then(|row| row.value) else { continue };
+            let repository = record.repository;
             homes.learn(core, organisation, std::iter::once(repository)).await?;
             if homes.is_in(repository, id) {
                 uploads.push((key, value));
@@ -261,14 +300,12 @@ async fn purge_registry(
         remove_sessions(core, organisation, &uploads, purged).await?;
     }
     // A name leads to its repository, so it goes after all of that one's rows.
-    let names = prefix_range(&keys::repository_names(organisation, id));
-    loop {
-        let rows = core.meta.scan(names.clone(), ROWS_PER_COMMIT).await?;
-        if rows.is_empty() {
-            break;
-        }
-        for (_, value) in &rows {
-            if let NameRecord::Live(repository) = NameRecord::decode(value)? {
+    let mut pages = Pages::new(prefix_range(&keys::repository_names(organisation, id)));
+    while let Some(rows) = pages.next(core).await? {
+        for (key, value) in &rows {
+            // What a name that can't be read leads to stays, with nobody to reach it.
+            let row = purged.read::<NameRecord>(key, value.clone());
+            if let Some(NameRecord::Live(repository)) = row.and_then(|row| row.value) {
                 let repository = RepositoryId(repository);
                 let rows = keys::repository_rows(organisation, repository);
                 let mut pages = Pages::new(prefix_range(&rows));
@@ -304,7 +341,12 @@ async fn strip_members(
         range.start.push(0);
         for (key, _) in rows {
             retry!("the member", _attempt => {
-                let row: Seen<MemberRecord> = core.read(key.clone()).await?;
+                let row: Seen<MemberRecord> = match core.read(key.clone()).await {
+                    Ok(row) => row,
+                    // Roles that can't be read give no right either.
+                    Err(Error::Corrupted(_)) => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                };
                 let Some(mut record) = row.value.clone() else { return Ok(()) };
                 if record.registries.remove(&registry).is_none() {
                     return Ok(());
@@ -335,7 +377,7 @@ async fn remove_sessions(
 ) -> Result<(), Error> {
     let prefix = keys::sessions(organisation).len();
     for (key, value) in rows {
-        let row = Seen::<SessionRecord>::new(key.clone(), Some(value.clone()))?;
+        let Some(row) = purged.read::<SessionRecord>(key, value.clone()) else { continue };
         let session = key.get(prefix..).and_then(|id| id.try_into().ok()).map(SessionId);
         let (Some(record), Some(session)) = (&row.value, session) else { continue };
         let mut change = Change::freeing(core);
@@ -352,24 +394,11 @@ async fn remove_sessions(
             Err(Attempt::Failed(error)) => return Err(error),
         }
         purged.rows += 1;
-        let (object, state) = upload_object(organisation, session, record);
-        core.blobs.abort(&object, state).await?;
-        purged.objects += 1;
+        let object = record.object(organisation, session);
+        let aborted = core.blobs.abort(&object, &record.write).await;
+        purged.deleted(&object, 0, aborted);
     }
     Ok(())
-}
-
-/// Where an upload's bytes are on their way.
-fn upload_object(
-    organisation: OrganisationId,
-    session: SessionId,
-    record: &SessionRecord,
-) -> (ObjectKey, &WriteState) {
-    let object = match &record.digest {
-        Some(digest) => keys::object::settled(organisation, digest, session),
-        None => keys::object::in_flight(organisation, session),
-    };
-    (object, &record.write)
 }
 
 /// Removes rows of a repository, and gives back what its manifests counted for. They are required
@@ -384,7 +413,11 @@ async fn remove_graph(
     let mut bytes = 0;
     for (key, value) in rows {
         if keys::is_manifest(key) {
-            let seen = Seen::<ManifestRecord>::new(key.clone(), Some(value.clone()))?;
+            // What one counted for that can't be read is told by `fsck`: the counter's sum is off.
+            let Some(seen) = purged.read::<ManifestRecord>(key, value.clone()) else {
+                change.delete(key.clone());
+                continue;
+            };
             if let Some(record) = &seen.value
                 && matches!(record.body, Body::Inline(_))
             {

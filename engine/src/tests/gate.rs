@@ -24,13 +24,15 @@ pub(crate) struct Gate {
     reached: Notify,
     open: Notify,
     committed: Mutex<Vec<Commit>>,
+    before: Mutex<Option<Commit>>,
 }
 
 impl Gate {
     pub(crate) fn new(inner: MemoryStore) -> Self {
         let (armed, armed_commit) = (false.into(), false.into());
         let (reached, open) = (Notify::new(), Notify::new());
-        Self { inner, armed, armed_commit, reached, open, committed: Mutex::default() }
+        let (committed, before) = (Mutex::default(), Mutex::default());
+        Self { inner, armed, armed_commit, reached, open, committed, before }
     }
 
     /// From now on the next read of a manifest's row stops.
@@ -46,6 +48,11 @@ impl Gate {
     /// What was committed since the last call.
     pub(crate) fn committed(&self) -> Vec<Commit> {
         std::mem::take(&mut self.committed.lock().unwrap())
+    }
+
+    /// Somebody else's commit, which comes just before the next one.
+    pub(crate) fn slip_in(&self, commit: Commit) {
+        *self.before.lock().unwrap() = Some(commit);
     }
 
     /// Waits until something has stopped.
@@ -83,6 +90,10 @@ impl MetaStore for Gate {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, MetaError> {
+        let before = self.before.lock().unwrap().take();
+        if let Some(before) = before {
+            self.inner.commit(before).await.unwrap();
+        }
         let copy = commit.clone();
         let committed = self.inner.commit(commit).await;
         if committed.is_ok() {

@@ -1,14 +1,23 @@
 //! Requests that meet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 
+use super::gate::Gate;
 use super::support::{World, body, image, sha256};
 use crate::access::{Action, Caller, PrincipalId};
 use crate::audit::EventKind;
+use crate::change::{Attempt, retry};
+use crate::content::opendal::OpendalStore;
+use crate::id::OrganisationId;
+use crate::meta::fault::{Fault, FaultMeta, FaultPlan};
+use crate::meta::{Commit, CommitId, MemoryStore, MetaRead, MetaStore};
 use crate::name::Tag;
-use crate::{Chunk, Error};
+use crate::records::{FormatRecord, Record};
+use crate::seam::Timestamp;
+use crate::{Chunk, Engine, Error, FORMAT_VERSION, keys};
 
 #[tokio::test]
 async fn a_tag_that_moves_on_is_never_absent() {
@@ -175,4 +184,64 @@ async fn pushing_to_one_tag_from_many_sides_leaves_the_last_acknowledged() {
     let repository = world.open("api", Action::Pull).await.unwrap();
     let tags = repository.tags(None, 10).await.unwrap();
     assert_eq!(tags.items, ["latest".parse::<Tag>().unwrap()]);
+}
+
+#[tokio::test]
+async fn a_store_that_somebody_makes_at_the_same_time_in_another_format_is_refused() {
+    for (version, fits) in [(FORMAT_VERSION, true), (FORMAT_VERSION + 1, false)] {
+        let meta = Arc::new(Gate::new(MemoryStore::default()));
+        let mut other = Commit::new(CommitId([1; 16]));
+        let format = FormatRecord { version, created_at: Timestamp(0) };
+        other.put.push((keys::FORMAT.to_vec(), format.encode()));
+        meta.slip_in(other);
+        let blobs = Arc::new(OpendalStore::memory().unwrap());
+        let built = Engine::builder(meta, blobs).build().await;
+        assert_eq!(built.is_ok(), fits, "{built:?}");
+        assert!(fits || matches!(built, Err(Error::Invalid(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_everybody_pushes_keeps_its_link_so_that_manifests_can_lean_on_it() {
+    let world = World::new().await;
+    let config = world.push_blob("api", b"{}").await;
+    let repository = world.open("api", Action::Push).await.unwrap();
+    let id = repository.id().unwrap();
+    let link = async || {
+        let key = keys::link(OrganisationId(1), &config, id);
+        world.engine.core.meta.get(&key).await.unwrap().unwrap()
+    };
+    let first = link().await;
+    world.clock.advance(Duration::from_secs(10));
+    world.push_blob("api", b"{}").await;
+    assert!(repository.mount_from_any(&config).await.unwrap());
+    assert_eq!(link().await, first);
+    world.clock.advance(Duration::from_mins(1));
+    world.push_blob("api", b"{}").await;
+    assert_ne!(link().await, first, "the promise is a whole lease again");
+}
+
+#[tokio::test]
+async fn whoever_loses_all_the_time_pauses_and_gives_up_in_the_end() {
+    let begin = tokio::time::Instant::now();
+    let mut attempts = 0;
+    let lost: Result<(), Error> = retry!("a thing", attempt => {
+        attempts = attempt + 1;
+        Err(Attempt::Lost)
+    });
+    assert!(matches!(lost, Err(Error::Contended { what: "a thing" })), "{lost:?}");
+    let took = begin.elapsed();
+    assert_eq!(attempts, 64);
+    assert!((100..10_000).contains(&took.as_millis()), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_was_lost_on_the_way_is_sent_again() {
+    let meta = Arc::new(FaultMeta::new(MemoryStore::default(), FaultPlan::None));
+    let blobs = Arc::new(OpendalStore::memory().unwrap());
+    // It reads the format and the time, and then its commit is lost.
+    meta.set_plan(FaultPlan::Script([(2, Fault::Before)].into()));
+    let store: Arc<dyn MetaStore> = Arc::clone(&meta) as _;
+    Engine::builder(store, blobs).build().await.unwrap();
+    assert!(meta.inner().get(keys::FORMAT).await.unwrap().is_some());
 }

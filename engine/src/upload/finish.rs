@@ -257,8 +257,8 @@ impl Repository {
             let delta = i64::try_from(delta).unwrap_or(i64::MIN);
             change.use_bytes(scope.organisation, delta, scope.quota_bytes);
             change.remove(complete.seen);
-            let until = now.plus(self.core.settings.lease);
-            link_blob(&mut change, &rows.link, self.core.next_number(now), size, until);
+            let (number, lease) = (self.core.next_number(now), self.core.settings.lease);
+            link_blob(&mut change, &rows.link, number, size, now, lease);
             let repository = scope.reference(id, &self.path);
             change.event(self.event(now, EventKind::BlobPushed { repository, digest, size }));
             change.commit().await
@@ -329,10 +329,13 @@ pub(crate) async fn hash_object(
                     let want = usize::try_from(length - done).unwrap_or(READ_BYTES);
                     let part = buffer.get_mut(..want.min(READ_BYTES)).unwrap_or_default();
                     file.read_exact_at(part, offset + done).map_err(|error| {
-                        Error::from(StoreError::Failed {
-                            key: key.clone(),
-                            reason: error.to_string(),
-                            temporary: false,
+                        let key = key.clone();
+                        // It was long enough when it was opened.
+                        Error::from(if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                            StoreError::WrongSize { key, expected: length, found: done }
+                        } else {
+                            let reason = error.to_string();
+                            StoreError::Failed { key, reason, temporary: false }
                         })
                     })?;
                     hasher.update(part);

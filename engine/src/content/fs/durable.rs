@@ -1,9 +1,9 @@
 //! Directories that are known to survive power loss.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Durability;
 use crate::disk::Disk;
@@ -25,6 +25,8 @@ struct Table {
     /// Those whose name failed to become durable: a second fsync would lie, so they must be made
     /// anew. There is nothing in them, for nobody was let in.
     doubtful: HashSet<PathBuf>,
+    /// Those in which directories are being made now, each with the lock of whoever does.
+    making: HashMap<PathBuf, Arc<Mutex<()>>>,
 }
 
 impl Directories {
@@ -63,22 +65,40 @@ impl Directories {
 
     /// Makes `path` and all directories between it and the root exist, durably.
     ///
-    /// The lock is held over the fsyncs, so that nobody puts a name into a directory whose own
-    /// name may yet be lost; they happen once in a directory's life.
+    /// Whoever wants a directory in the same one waits: nobody puts a name into a directory whose own
+    /// name may yet be lost, nor has a name in one whose fsync fails for somebody else. In other
+    /// directories others go on meanwhile.
     pub(super) fn ensure(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ensure_below(disk, path, &mut table)
-    }
-
-    fn ensure_below(&self, disk: &dyn Disk, path: &Path, table: &mut Table) -> io::Result<()> {
         let Some(parent) = path.parent() else { return Ok(()) };
-        if path == self.root || table.known.contains(path) {
+        if path == self.root || self.table().known.contains(path) {
             return Ok(());
         }
-        self.ensure_below(disk, parent, table)?;
-        if table.doubtful.contains(path) {
+        self.ensure(disk, parent)?;
+        let turn = Arc::clone(self.table().making.entry(parent.to_owned()).or_default());
+        let made = {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.make(disk, path, parent)
+        };
+        // The entry stays while others wait for their turn.
+        let mut table = self.table();
+        if Arc::strong_count(&turn) <= 2 {
+            table.making.remove(parent);
+        }
+        made
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one directory, whose parent is durable, while nobody else makes one there.
+    fn make(&self, disk: &dyn Disk, path: &Path, parent: &Path) -> io::Result<()> {
+        if self.table().known.contains(path) {
+            return Ok(());
+        }
+        if self.table().doubtful.contains(path) {
             unmake(disk, path)?;
-            table.doubtful.remove(path);
+            self.table().doubtful.remove(path);
         }
         match disk.create_dir(path) {
             // Found ready: an earlier process made it, and may not have got to the fsync.
@@ -87,10 +107,11 @@ impl Directories {
         }
         if let Err(error) = self.sync(disk, parent) {
             if unmake(disk, path).is_err() {
-                table.doubtful.insert(path.to_owned());
+                self.table().doubtful.insert(path.to_owned());
             }
             return Err(error);
         }
+        let mut table = self.table();
         if table.known.len() >= REMEMBERED {
             table.known.clear();
         }
@@ -112,5 +133,96 @@ fn unmake(disk: &dyn Disk, path: &Path) -> io::Result<()> {
             Err(error)
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{DirEntry, DiskFile};
+
+    /// A disk on which the fsyncs of two directories only end together.
+    #[derive(Debug)]
+    struct Together {
+        disk: SimDisk,
+        pair: [PathBuf; 2],
+        both: Barrier,
+    }
+
+    impl Disk for Together {
+        fn sync_dir(&self, path: &Path) -> io::Result<()> {
+            if self.pair.iter().any(|one| one == path) {
+                self.both.wait();
+            }
+            self.disk.sync_dir(path)
+        }
+
+        fn create_dir(&self, path: &Path) -> io::Result<()> {
+            self.disk.create_dir(path)
+        }
+
+        fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.disk.create_new(path)
+        }
+
+        fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.disk.open(path)
+        }
+
+        fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.disk.open_read(path)
+        }
+
+        fn file_len(&self, path: &Path) -> io::Result<u64> {
+            self.disk.file_len(path)
+        }
+
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.disk.link(from, to)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.disk.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.disk.remove(path)
+        }
+
+        fn remove_dir(&self, path: &Path) -> io::Result<()> {
+            self.disk.remove_dir(path)
+        }
+
+        fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+            self.disk.read_dir(path)
+        }
+
+        fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+            self.disk.free_bytes(path)
+        }
+    }
+
+    #[test]
+    fn directories_of_two_tenants_are_made_side_by_side() {
+        let disk = SimDisk::new();
+        let root = Path::new("/root");
+        let directories = Directories::below(&disk, root, Durability::Full).unwrap();
+        for tenant in ["a", "b"] {
+            directories.ensure(&disk, &root.join(tenant)).unwrap();
+        }
+        let pair = [root.join("a"), root.join("b")];
+        let slow = Together { disk, pair: pair.clone(), both: Barrier::new(2) };
+        // Were one to wait for the other, neither fsync would end.
+        std::thread::scope(|scope| {
+            for tenant in &pair {
+                let (directories, slow) = (&directories, &slow);
+                scope.spawn(move || directories.ensure(slow, &tenant.join("sha256")).unwrap());
+            }
+        });
+        assert!(directories.table().making.is_empty());
+        assert_eq!(directories.table().known.len(), 4);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Check, Invariant};
 use crate::error::Error;
-use crate::gc::fsck::problem_of;
+use crate::gc::fsck::look_at;
 use crate::gc::walk::Pages;
 use crate::keys;
 use crate::meta::{Row, prefix_range};
@@ -39,8 +39,8 @@ impl Check<'_> {
         }
         self.report.counts.copies.add(copy.size);
         let object = copy.object(organisation, &digest);
-        let problem = problem_of(self.core, &object, copy.size, &digest, self.deep).await?;
-        let Some(problem) = problem else { return Ok(()) };
+        let look = look_at(self.core, &object, copy.size, &digest, self.deep).await;
+        let Some(problem) = look.problem() else { return Ok(()) };
         // One that was removed meanwhile is removed with its row.
         if self.core.meta.get(key).await?.as_ref() == Some(value) {
             let what = format!("the copy {object} of manifest {digest} {problem}");

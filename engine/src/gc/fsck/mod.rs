@@ -14,7 +14,7 @@ mod tenants;
 use std::collections::HashSet;
 use std::fmt;
 
-pub(super) use objects::problem_of;
+pub(super) use objects::{Look, look_at};
 
 use crate::Engine;
 use crate::audit::verify::verify;
@@ -174,8 +174,8 @@ struct Domain {
 impl Engine {
     /// Checks every invariant over all organisations, while everybody works; changes nothing.
     ///
-    /// Fails where a store can't be asked; what is wrong in what it answers is a finding. Dropping
-    /// the future ends the walk.
+    /// Fails where the metadata is away or the bucket can't be listed. What is wrong in what they
+    /// answer is a finding, an object that can't be read too. Dropping the future ends the walk.
     pub async fn fsck(&self, options: &FsckOptions, watch: Watch<'_>) -> Result<FsckReport, Error> {
         let view = self.core.meta.snapshot().await?;
         let (core, view, deep) = (&*self.core, &*view, options.deep);

@@ -1,7 +1,7 @@
 //! Rows and objects: all that is promised is there, and what else is there is told.
 
 use super::{Check, Invariant};
-use crate::content::{ObjectKey, StoreError};
+use crate::content::ObjectKey;
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -29,11 +29,8 @@ impl Check<'_> {
                 return Ok(());
             }
             let object = blob.object(organisation, &digest);
-            let Some(problem) =
-                problem_of(self.core, &object, blob.size, &digest, self.deep).await?
-            else {
-                return Ok(());
-            };
+            let look = look_at(self.core, &object, blob.size, &digest, self.deep).await;
+            let Some(problem) = look.problem() else { return Ok(()) };
             let row = self.core.meta.get(&keys::blob(organisation, &digest)).await?;
             let Some(now) = row.and_then(|row| BlobRecord::decode(&row).ok()) else {
                 return Ok(());
@@ -71,35 +68,55 @@ impl Check<'_> {
     }
 }
 
-/// What is wrong with an object, if anything is. `read`: also hash its bytes.
-///
-/// Fails where the store can't answer now.
-pub(in crate::gc) async fn problem_of(
+/// What a look at an object found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::gc) enum Look {
+    /// It is as it must be.
+    Good,
+    /// The store says that it is not there; a store that is not there itself says so too.
+    Missing,
+    /// It is there, and is not what it must be.
+    Wrong(String),
+    /// The store failed, which says nothing about the bytes: it may be away, refuse, or not get at
+    /// one sector.
+    Unread(String),
+}
+
+impl Look {
+    pub(super) fn problem(self) -> Option<String> {
+        match self {
+            Self::Good => None,
+            Self::Missing => Some("is missing".to_owned()),
+            Self::Wrong(what) => Some(what),
+            Self::Unread(why) => Some(format!("can't be read: {why}")),
+        }
+    }
+}
+
+/// Looks at an object. `read`: also hash its bytes.
+pub(in crate::gc) async fn look_at(
     core: &Core,
     object: &ObjectKey,
     size: u64,
     digest: &Digest,
     read: bool,
-) -> Result<Option<String>, Error> {
+) -> Look {
     match core.blobs.stat(object).await {
-        Ok(None) => return Ok(Some("is missing".to_owned())),
+        Ok(None) => return Look::Missing,
         Ok(Some(found)) if found != size => {
-            return Ok(Some(format!("has {found} bytes, not {size}")));
+            return Look::Wrong(format!("has {found} bytes, not {size}"));
         }
         Ok(Some(_)) => {}
-        Err(error @ StoreError::Failed { temporary: false, .. }) => {
-            return Ok(Some(format!("can't be looked at: {error}")));
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Look::Unread(error.to_string()),
     }
     if !read {
-        return Ok(None);
+        return Look::Good;
     }
     match hash_object(core, object, size, digest).await {
-        Ok(found) if found == *digest => Ok(None),
-        Ok(found) => Ok(Some(format!("has the bytes of {found}"))),
+        Ok(found) if found == *digest => Look::Good,
+        Ok(found) => Look::Wrong(format!("has the bytes of {found}")),
         // Gone or shorter since the look before.
-        Err(Error::Corrupted(reason)) => Ok(Some(reason)),
-        Err(error) => Err(error),
+        Err(Error::Corrupted(reason)) => Look::Wrong(reason),
+        Err(error) => Look::Unread(error.to_string()),
     }
 }

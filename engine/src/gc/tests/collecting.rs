@@ -145,3 +145,52 @@ async fn a_link_of_a_repository_that_is_gone_is_removed() {
     assert_eq!((report.links.count, report.given_up.count), (1, 1));
     assert!(blob(&world, &digest).await.is_some());
 }
+
+#[tokio::test]
+async fn rows_that_can_not_be_read_stop_nobody() {
+    use std::sync::Arc;
+
+    use crate::change::Change;
+    use crate::id::{OrganisationId, RegistryId, RepositoryId, SessionId};
+    use crate::meta::prefix_range;
+    use crate::records::{Life, OrganisationRecord, RegistryRecord};
+    use crate::seam::Timestamp;
+
+    let world = World::new().await;
+    let core = &world.engine.core;
+    let damaged = || Bytes::from_static(b"\xffdamaged");
+    let (broken, leaving) = (OrganisationId(7), OrganisationId(8));
+    let digest = sha256(b"elsewhere");
+    let (name, life) = ("leaving".to_owned(), Life::Deleting);
+    let created_at = Timestamp(0);
+    let record = OrganisationRecord { name, life, created_at, quota_bytes: None, admins: 0 };
+    let name = "gone".to_owned();
+    let registry = RegistryRecord { name, life, created_at, public: false, sparse_indexes: false };
+    let mut change = Change::new(core);
+    change.put_raw(keys::organisation(broken), damaged());
+    // An organisation that goes, and a registry, each with things in it that can't be read.
+    change.put(keys::organisation(leaving), &record);
+    change.put_raw(keys::blob(leaving, &digest), damaged());
+    change.put_raw(keys::session(leaving, SessionId([1; 16])), damaged());
+    change.put(keys::registry(ACME, RegistryId(9)), &registry);
+    change.put_raw(keys::registry(ACME, RegistryId(10)), damaged());
+    change.put_raw(keys::session(ACME, SessionId([2; 16])), damaged());
+    change.put_raw(keys::member(ACME, "user:x"), damaged());
+    change.put_raw(keys::repository_name(ACME, RegistryId(9), "lost"), damaged());
+    change.put_raw(keys::manifest(leaving, RepositoryId(1), crate::id::Number(1)), damaged());
+    change.commit().await.unwrap();
+    world.push_blob("api", b"unused").await;
+
+    let again = crate::Engine::builder(Arc::clone(&core.meta), Arc::clone(&core.blobs));
+    again.build().await.unwrap();
+    world.clock.advance(DAY);
+    let report = collect(&world).await;
+    assert!(report.unreadable >= 5, "{report:?}");
+    assert_eq!((report.links.count, report.complete), (1, true));
+    for gone in [keys::organisation(leaving), keys::registry(ACME, RegistryId(9))] {
+        assert_eq!(core.meta.get(&gone).await.unwrap(), None);
+    }
+    let left = prefix_range(&keys::organisation_rows(leaving));
+    assert_eq!(core.meta.scan(left, 10).await.unwrap(), []);
+    world.engine.seal().await.unwrap();
+}

@@ -147,7 +147,7 @@ pub(super) async fn scrub(
         teller.progress(progress.phase, progress.done, progress.bytes);
     };
     let report = app.engine.scrub(&options, &watch).await?;
-    let findings = !report.rotten.is_empty() || report.quarantined.count > 0;
+    let findings = report.wrong > 0 || report.quarantined.count > 0;
     let mut text = line("read and right", report.good);
     for rotten in &report.rotten {
         let now = if rotten.quarantined { "absent until it is pushed again" } else { "not hidden" };
@@ -170,6 +170,7 @@ pub(super) async fn scrub(
             "what": rotten.what,
             "quarantined": rotten.quarantined,
         })).collect::<Vec<_>>(),
+        "wrong": report.wrong,
         "quarantined": tally_json(report.quarantined),
         "unread": tally_json(report.unread),
     });
@@ -193,6 +194,7 @@ pub(super) async fn adopt(app: &App, dry_run: bool, teller: &Teller) -> Result<O
         ("lost", "small manifests whose bytes are nowhere", report.lost),
         ("forgotten", "copies that a collection makes anew", report.forgotten),
         ("wrong", "objects whose bytes are wrong", report.wrong),
+        ("unread", "objects that could not be read now", report.unread),
         ("unlinked", "objects that nothing links, for a collection", report.unlinked),
         ("named", "objects as they should be", report.named),
         ("unknown", "objects that can't be told", report.unknown),
