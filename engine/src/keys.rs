@@ -396,18 +396,23 @@ pub(crate) mod object {
         let organisation = segments.next().filter(|s| s.len() == 16)?;
         let organisation = OrganisationId(u64::from_str_radix(organisation, 16).ok()?);
         let kind = segments.next()?;
-        // A store without appends keeps numbered parts below the key of what is unfinished, so
-        // more segments may follow either form.
+        // A store without appends keeps parts of what is unfinished below its key (more segments
+        // follow) or beside it (more follows its name, behind a dot).
+        let name = |name: &str| {
+            let (generation, beside) =
+                name.split_once('.').map_or((name, false), |(generation, _)| (generation, true));
+            Some((SessionId::parse(generation)?, beside))
+        };
         if kind == "in-flight" {
-            let generation = SessionId::parse(segments.next()?)?;
-            let part = segments.next().is_some();
+            let (generation, beside) = name(segments.next()?)?;
+            let part = beside || segments.next().is_some();
             return Some(Parsed { organisation, digest: None, generation, part });
         }
-        let (_fan, name) = (segments.next()?, segments.next()?);
-        let (hex, generation) = name.split_once('.')?;
+        let (_fan, file) = (segments.next()?, segments.next()?);
+        let (hex, generation) = file.split_once('.')?;
         let digest = format!("{kind}:{hex}").parse().ok()?;
-        let generation = SessionId::parse(generation)?;
-        let part = segments.next().is_some();
+        let (generation, beside) = name(generation)?;
+        let part = beside || segments.next().is_some();
         Some(Parsed { organisation, digest: Some(digest), generation, part })
     }
 }
@@ -427,8 +432,13 @@ mod tests {
         let part = ObjectKey::new(format!("{settled}/part-000001.ab")).unwrap();
         assert_eq!(object::parse(&part), Some(object::Parsed { part: true, ..parsed }));
         let flying = object::in_flight(organisation, generation);
-        let parsed = object::Parsed { digest: None, ..parsed };
-        assert_eq!(object::parse(&flying), Some(parsed));
+        for (whole, parsed) in
+            [(settled, parsed), (flying, object::Parsed { digest: None, ..parsed })]
+        {
+            assert_eq!(object::parse(&whole), Some(parsed));
+            let tail = ObjectKey::new(format!("{whole}.tail-00ab-1")).unwrap();
+            assert_eq!(object::parse(&tail), Some(object::Parsed { part: true, ..parsed }));
+        }
         assert_eq!(object::parse(&ObjectKey::new("lost+found".replace('+', "-")).unwrap()), None);
     }
 

@@ -51,6 +51,11 @@ const STAGES: &[Stage] = &[
         check: suites,
     },
     Stage {
+        name: "stores",
+        about: "the stores' suites against real servers (S3: versitygw and MinIO)",
+        check: |_| stores(),
+    },
+    Stage {
         name: "fuzz",
         about: "each fuzz target over its corpus and some seconds more",
         check: |args| fuzz::check(args.long),
@@ -159,12 +164,15 @@ fn deny() -> Result<()> {
 /// disk and time.
 const SUITES: &[&str] = &["crash", "model", "soak", "faults"];
 
+/// Integration tests that need real servers.
+const STORES: &[&str] = &["s3_suite", "s3_uploads", "s3_faults"];
+
 /// All tests but the suites.
 fn unit() -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples"]);
     for (_, name) in integration_tests()? {
-        if !SUITES.contains(&name.as_str()) {
+        if !SUITES.contains(&name.as_str()) && !STORES.contains(&name.as_str()) {
             command.args(["--test", &name]);
         }
     }
@@ -172,6 +180,19 @@ fn unit() -> Result<()> {
     // What the documentation shows is also run.
     let documentation = run::show(cargo().args(["test", "--workspace", "--doc"]));
     tests.and(documentation)
+}
+
+/// All of them whatever fails, with the servers installed first.
+fn stores() -> Result<()> {
+    let mut command = cargo();
+    command
+        .args(["test", "--no-fail-fast", "-p", "strongroom-s3"])
+        .env("STRONGROOM_VERSITYGW", tools::VERSITYGW.find()?)
+        .env("STRONGROOM_MINIO", tools::MINIO.find()?);
+    for name in STORES {
+        command.args(["--test", name]);
+    }
+    run::show(&mut command)
 }
 
 /// One suite after the other, all of them whatever fails.

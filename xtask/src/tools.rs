@@ -37,6 +37,18 @@ pub const CONFORMANCE: GoTool = GoTool {
     module: "github.com/opencontainers/distribution-spec/conformance",
     version: "v0.0.0-20260831232431-97274622c111",
 };
+/// An S3 server over files.
+pub const VERSITYGW: GoTool = GoTool {
+    program: "versitygw",
+    module: "github.com/versity/versitygw/cmd/versitygw",
+    version: "v1.8.0",
+};
+/// Another S3 server: archived, but many run it. Only tests start it.
+pub const MINIO: GoTool = GoTool {
+    program: "minio",
+    module: "github.com/minio/minio",
+    version: "v0.0.0-20260212201848-7aac2a2c5b7c",
+};
 
 const CARGO_DENY: &str = "0.20.2";
 
@@ -109,7 +121,7 @@ pub fn busybox() -> Result<PathBuf> {
 
 /// Installs everything and prints where it is.
 pub fn print_all() -> Result<()> {
-    for tool in [&ORAS, &HELM, &COSIGN, &CONFORMANCE] {
+    for tool in [&ORAS, &HELM, &COSIGN, &CONFORMANCE, &VERSITYGW, &MINIO] {
         println!("{:12} {:38} {}", tool.program, tool.version, tool.find()?.display());
     }
     println!("{:12} {CARGO_DENY:38} {}", "cargo-deny", cargo_deny()?.display());

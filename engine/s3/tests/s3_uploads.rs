@@ -1,0 +1,194 @@
+//! Uploads of many chunks, writers and nodes, on real servers.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use strongroom_engine::content::{BlobStore, Presigner, Then, WriteState};
+use strongroom_s3::S3Store;
+use strongroom_s3_testing::{Server, ServerKind};
+
+use self::support::{append, claim, content, key, read, small_parts};
+
+const BOTH: [ServerKind; 2] = [ServerKind::Versity, ServerKind::Minio];
+const MIB: usize = 1 << 20;
+
+async fn uploads_left(server: &Server, key: &str) -> usize {
+    let client = server.client();
+    let listed = client.list_multipart_uploads().bucket(server.bucket()).prefix(key).send().await;
+    listed.expect("uploads can be listed").uploads().len()
+}
+
+#[tokio::test]
+async fn chunks_of_any_size_make_the_same_object_each_at_another_node() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let options = small_parts(server.options());
+        for (run, (chunk, total)) in [
+            (1, 5),
+            (3_000, 20_000),
+            (MIB, 12 * MIB),
+            (5 * MIB - 1, 16 * MIB),
+            (5 * MIB, 15 * MIB),
+            (5 * MIB + 1, 16 * MIB),
+            (6 * MIB, 6 * MIB),
+            (13 * MIB, 27 * MIB + 7),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (unfinished, whole) = (key(&format!("in-flight/{run}")), content(total));
+            let mut state = S3Store::new(&options).await.start(&unfinished).await.unwrap();
+            let chunks: Vec<Bytes> = whole.chunks(chunk).map(|c| whole.slice_ref(c)).collect();
+            for (number, bytes) in chunks.iter().enumerate() {
+                let node = S3Store::new(&options).await;
+                let last = number + 1 == chunks.len();
+                let then = if last { Then::Finishes } else { Then::Rests };
+                let nonce = number as u64 + 1;
+                state = append(&node, &unfinished, &state, nonce, bytes, then).await.unwrap();
+            }
+            assert_eq!(state.offset, total as u64);
+            let node = S3Store::new(&options).await;
+            let lies = node.finish(&unfinished, &state, &key("done")).await.unwrap();
+            assert_eq!(lies, unfinished, "nothing is copied");
+            node.tidy(&lies, &state).await.unwrap();
+            assert!(read(&node, &lies).await == whole, "{kind:?}: chunks of {chunk}");
+            let left = node.list("in-flight/", None, 100).await.unwrap();
+            assert_eq!(left.len(), run + 1, "{kind:?}: tails are left: {left:?}");
+            assert_eq!(uploads_left(&server, unfinished.as_str()).await, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_stalled_can_not_change_a_part_of_its_successor() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let options = small_parts(server.options());
+        let (node, other) = (S3Store::new(&options).await, S3Store::new(&options).await);
+        let unfinished = key("in-flight/1");
+        let begun = content(6 * MIB);
+        let state = node.start(&unfinished).await.unwrap();
+        let state = append(&node, &unfinished, &state, 1, &begun, Then::Rests).await.unwrap();
+
+        let (mut stalled, claimed) = claim(&node, &unfinished, &state, 2).await.unwrap();
+        stalled.write(vec![Bytes::from(vec![7; 6 * MIB])]).await.unwrap();
+        let rest = content(7 * MIB);
+        let (mut successor, _) = claim(&other, &unfinished, &claimed, 3).await.unwrap();
+        successor.write(vec![rest.clone()]).await.unwrap();
+        let sealed = successor.checkpoint(Then::Finishes).await.unwrap();
+        // It wakes up, and does all it can.
+        stalled.write(vec![Bytes::from(vec![8; 6 * MIB])]).await.unwrap();
+        let late = stalled.checkpoint(Then::Finishes).await.unwrap();
+
+        let lies = other.finish(&unfinished, &sealed, &key("done")).await.unwrap();
+        let outcome = node.finish(&unfinished, &late, &key("done")).await;
+        assert!(outcome.is_err(), "{kind:?}: {outcome:?}");
+        assert!(read(&other, &lies).await == [begun, rest].concat(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_was_finished_in_vain_goes_on_from_its_object() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let options = small_parts(server.options());
+        let store = S3Store::new(&options).await;
+        let unfinished = key("in-flight/1");
+        let (first, last) = (content(11 * MIB), content(3 * MIB));
+        let state = store.start(&unfinished).await.unwrap();
+        let told = append(&store, &unfinished, &state, 1, &first, Then::Rests).await.unwrap();
+        let sealed = append(&store, &unfinished, &told, 2, &last, Then::Finishes).await.unwrap();
+        store.finish(&unfinished, &sealed, &key("vain")).await.unwrap();
+        // Nobody learnt of it. The same bytes once more find the object there …
+        let told = store.claim(&told, 2).unwrap().unwrap();
+        let sealed = append(&store, &unfinished, &told, 3, &last, Then::Finishes).await.unwrap();
+        let lies = store.finish(&unfinished, &sealed, &key("same")).await.unwrap();
+        assert_eq!(lies, unfinished);
+        assert!(read(&store, &lies).await == [first.clone(), last].concat(), "{kind:?}");
+        // … and others make another one.
+        let other = content(2 * MIB);
+        let sealed = append(&store, &unfinished, &told, 4, &other, Then::Finishes).await.unwrap();
+        let lies = store.finish(&unfinished, &sealed, &key("other")).await.unwrap();
+        assert_eq!(lies, key("other"));
+        assert!(read(&store, &lies).await == [first, other].concat(), "{kind:?}");
+        store.abort(&unfinished, &sealed).await.unwrap();
+        assert_eq!(store.list("in-flight/", None, 10).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn uploads_under_way_are_listed_and_given_up_without_their_object() {
+    let server = Server::start(ServerKind::Versity).await;
+    let store = S3Store::new(&small_parts(server.options())).await;
+    let (unfinished, whole) = (key("in-flight/1"), content(6 * MIB));
+    // Two nodes began one each, and a third finished the object in one go.
+    let state = store.start(&unfinished).await.unwrap();
+    for nonce in [1, 2] {
+        append(&store, &unfinished, &state, nonce, &whole, Then::Rests).await.unwrap();
+    }
+    store.put(&unfinished, Bytes::from_static(b"finished")).await.unwrap();
+
+    let entries = store.list("in-flight/", None, 10).await.unwrap();
+
+    let under_way: Vec<&WriteState> =
+        entries.iter().filter_map(|e| e.unfinished.as_ref()).collect();
+    assert_eq!((entries.iter().filter(|e| e.key == unfinished).count(), under_way.len()), (2, 1));
+    assert_eq!(uploads_left(&server, "in-flight/1").await, 2);
+    store.abort(&unfinished, under_way[0]).await.unwrap();
+    assert_eq!(uploads_left(&server, "in-flight/1").await, 0);
+    assert_eq!(&read(&store, &unfinished).await[..], b"finished");
+}
+
+#[tokio::test]
+async fn giving_up_leaves_no_upload_behind_even_where_the_row_never_learnt_of_it() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let store = S3Store::new(&small_parts(server.options())).await;
+        let unfinished = key("in-flight/1");
+        let state = store.start(&unfinished).await.unwrap();
+        let (mut writer, claimed) = claim(&store, &unfinished, &state, 1).await.unwrap();
+        writer.write(vec![content(6 * MIB)]).await.unwrap();
+        drop(writer);
+        assert_eq!(uploads_left(&server, "in-flight/1").await, 1);
+        store.abort(&unfinished, &claimed).await.unwrap();
+        assert_eq!(uploads_left(&server, "in-flight/1").await, 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_reads_a_range_without_keys_and_with_its_content_type() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let store = S3Store::new(&server.options()).await;
+        store.put(&key("blob"), Bytes::from_static(b"0123456789")).await.unwrap();
+        let expires = Duration::from_mins(1);
+        let url = store.presign(&key("blob"), expires, "application/x-thing").await.unwrap();
+        let request = reqwest::Client::new().get(url).header("range", "bytes=2-4");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 206);
+        assert_eq!(answer.headers()["content-type"], "application/x-thing");
+        assert_eq!(&answer.bytes().await.unwrap()[..], b"234");
+        let bare = format!("http://{}/{}/blob", server.address, server.bucket());
+        assert_eq!(reqwest::get(bare).await.unwrap().status(), 403);
+    }
+}
+
+#[tokio::test]
+async fn parts_that_find_no_memory_wait_on_disk() {
+    let server = Server::start(ServerKind::Versity).await;
+    let mut options = small_parts(server.options());
+    (options.pool_bytes, options.spool_bytes) = (6 << 20, 16 << 20);
+    let store = &S3Store::new(&options).await;
+    let one = |number: usize| async move {
+        let unfinished = key(&format!("in-flight/{number}"));
+        let whole = content(12 * MIB + number);
+        let state = store.start(&unfinished).await.unwrap();
+        let then = Then::Finishes;
+        let sealed = append(store, &unfinished, &state, 1, &whole, then).await.unwrap();
+        let lies = store.finish(&unfinished, &sealed, &key("done")).await.unwrap();
+        assert!(read(store, &lies).await == whole);
+    };
+    futures::future::join_all((0..6).map(one)).await;
+}
