@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::content::Content;
+use crate::gc::lease::Lease;
 use crate::gc::links::Links;
 use crate::gc::walk::{PAGE_ROWS, Pages, organisations};
 use crate::gc::{CollectReport, Progress, Watch, cursor, orphans, sessions};
@@ -49,6 +50,8 @@ struct Run<'a> {
     core: &'a Core,
     options: &'a CollectOptions,
     watch: Watch<'a>,
+    /// The right to do so, where others could.
+    lease: Option<&'a Lease>,
     report: CollectReport,
 }
 
@@ -63,6 +66,9 @@ impl Engine {
     /// blob store (where there is none, it copies no manifests). A run that finds where an earlier one was stopped begins there, and then does
     /// what lies before, so each complete run has looked at everything.
     ///
+    /// On a store that several processes share one of them collects at a time:
+    /// [`Error::Collecting`] tells another which.
+    ///
     /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
     /// away; what was done stays done. Dropping the future is as a kill: the next run goes on.
     pub async fn collect(
@@ -71,7 +77,10 @@ impl Engine {
         watch: Watch<'_>,
     ) -> Result<CollectReport, Error> {
         let core = &*self.core;
-        let mut run = Run { core, options, watch, report: CollectReport::default() };
+        let shared = core.meta.is_shared() && !options.dry_run;
+        let lease = if shared { Some(Lease::take(&self.core).await?) } else { None };
+        let mut run =
+            Run { core, options, watch, lease: lease.as_ref(), report: CollectReport::default() };
         if options.organisation.is_none() && !options.dry_run {
             run.tenants().await?;
         }
@@ -87,7 +96,11 @@ impl Engine {
             _ => String::new(),
         };
         orphans::sweep(core, &prefix, options.dry_run, &mut run.report, watch).await?;
-        Ok(run.report)
+        let report = run.report;
+        if let Some(lease) = lease {
+            lease.give_back().await?;
+        }
+        Ok(report)
     }
 
     /// Gives room that removed rows held back in the metadata to the system, as far as its store
@@ -166,6 +179,9 @@ impl Run<'_> {
             };
             if !nothing {
                 self.note(next.clone()).await?;
+            }
+            if let Some(lease) = self.lease {
+                lease.check()?;
             }
             (self.watch)(&Progress {
                 phase: "content",
