@@ -42,13 +42,18 @@ const STAGES: &[Stage] = &[
     Stage { name: "docs", about: "rustdoc, warnings are errors", check: |_| docs() },
     Stage {
         name: "unit",
-        about: "all tests of the workspace but the suites, those in documentation too",
+        about: "all tests of the workspace but the suites and stores, those in documentation too",
         check: |_| unit(),
     },
     Stage {
         name: "suites",
         about: "the engine's slow suites, optimised (crash, model, …)",
         check: suites,
+    },
+    Stage {
+        name: "stores",
+        about: "the stores that need a server, each on a real one of its own",
+        check: |_| stores(),
     },
     Stage {
         name: "fuzz",
@@ -159,12 +164,37 @@ fn deny() -> Result<()> {
 /// disk and time.
 const SUITES: &[&str] = &["crash", "model", "soak", "faults"];
 
-/// All tests but the suites.
+/// Integration tests that start servers of their own; those get their places by the environment.
+const STORES: &[&str] = &["postgres"];
+
+/// The tests of the stores, with the servers they start.
+fn stores() -> Result<()> {
+    let postgres = tools::postgres()?;
+    let mut failed = Vec::new();
+    for (package, name) in integration_tests()? {
+        if !STORES.contains(&name.as_str()) {
+            continue;
+        }
+        let mut command = cargo();
+        command.args(["test", "-p", &package, "--all-features", "--test", &name]);
+        command.env("STRONGROOM_POSTGRES_BIN", &postgres);
+        if let Err(error) = run::show(&mut command) {
+            println!("--- {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// All tests but the suites and the stores'.
 fn unit() -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples"]);
     for (_, name) in integration_tests()? {
-        if !SUITES.contains(&name.as_str()) {
+        if !SUITES.contains(&name.as_str()) && !STORES.contains(&name.as_str()) {
             command.args(["--test", &name]);
         }
     }

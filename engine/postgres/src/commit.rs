@@ -24,8 +24,7 @@ const MAX_LOCKS: usize = 128;
 /// Two keys of one hash only wait for each other without need.
 fn lock(kind: &[u8], name: &[u8]) -> i64 {
     let hash: [u8; 32] = Sha256::new().chain_update(kind).chain_update(name).finalize().into();
-    let [a, b, c, d, e, f, g, h, ..] = hash;
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    hash.first_chunk().map_or(0, |first| i64::from_be_bytes(*first))
 }
 
 /// The lock of a commit's id: of two calls for one commit the second waits for the first.
@@ -172,9 +171,10 @@ impl Call {
             }
             (2, _, Some(add), _) => bound(add.clone(), held),
             (3, _, Some(add), _) => no_counter(&add.key, usize::try_from(held).unwrap_or(0)),
-            (4, _, _, Some(append)) => {
-                MetaError::Corrupted(format!("the last entry of the log {}", hex(&append.log)))
-            }
+            (4, _, _, Some(append)) => MetaError::Corrupted(format!(
+                "the last entry of the log {}",
+                const_hex::encode(&append.log)
+            )),
             (5, ..) => MetaError::Unavailable(
                 "this commit was asked for before it came, and so was given up".to_owned(),
             ),
@@ -188,9 +188,8 @@ fn bound(add: Add, value: i64) -> MetaError {
 }
 
 fn no_counter(key: &[u8], length: usize) -> MetaError {
-    MetaError::Corrupted(format!("the counter at {} has {length} bytes instead of 8", hex(key)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    MetaError::Corrupted(format!(
+        "the counter at {} has {length} bytes instead of 8",
+        const_hex::encode(key)
+    ))
 }

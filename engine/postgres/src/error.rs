@@ -62,7 +62,7 @@ impl From<PoolError> for Failure {
                 Self::Lost(reason) | Self::Again(reason) => {
                     Self::Final(MetaError::Unavailable(reason))
                 }
-                other => other,
+                other @ Self::Final(_) => other,
             },
             PoolError::Timeout(_) => Self::Final(MetaError::Unavailable(
                 "all connections to the database are busy, or it takes no new ones".to_owned(),

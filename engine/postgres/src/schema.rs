@@ -21,7 +21,12 @@ const LOCK: i64 = 0x6d69_6772_6174_6521;
 
 /// The version that this program reads and writes.
 pub(crate) fn known() -> i32 {
-    embedded::migrations::runner().get_migrations().iter().map(|m| m.version()).max().unwrap_or(0)
+    embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(refinery::Migration::version)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Takes the steps that were not taken yet; returns how many.

@@ -1,20 +1,18 @@
 //! What a server, a network or an operator does to a store: nothing acknowledged is lost, nothing
 //! happens twice, and nobody hangs.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::proxy::{Cut, MARK, Proxy};
+use crate::support::{Server, quick};
 use bytes::Bytes;
 use strongroom_engine::meta::{
     Append, Commit, CommitId, MetaError, MetaRead, MetaStore, Require, prefix_range,
 };
 use strongroom_postgres::{OpenError, PostgresStore};
-use support::proxy::{Cut, MARK, Proxy};
-use support::{Server, quick};
 
 fn commit() -> Commit {
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -1,11 +1,9 @@
 //! The schema's steps: asked for, checked, killed half way.
 
-mod support;
-
+use crate::support::{Server, quick};
 use bytes::Bytes;
 use strongroom_engine::meta::{Commit, CommitId, MetaRead, MetaStore};
 use strongroom_postgres::{OpenError, PostgresStore};
-use support::{Server, quick};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_without_the_steps_is_refused_and_says_what_to_do() {
@@ -17,7 +15,7 @@ async fn a_database_without_the_steps_is_refused_and_says_what_to_do() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(PostgresStore::migrate(&options).await.unwrap() as i32, PostgresStore::version());
+    assert_eq!(PostgresStore::migrate(&options).await.unwrap(), steps());
     assert_eq!(PostgresStore::migrate(&options).await.unwrap(), 0, "it is there already");
     PostgresStore::open(options).await.unwrap();
 }
@@ -40,7 +38,7 @@ async fn a_database_of_a_newer_program_is_refused() {
     ] {
         match refused {
             Some(OpenError::Newer { found, known }) => {
-                assert_eq!((found, known), (wanted + 1, wanted))
+                assert_eq!((found, known), (wanted + 1, wanted));
             }
             other => panic!("{other:?}"),
         }
@@ -57,11 +55,16 @@ async fn of_many_who_migrate_at_once_one_does() {
             tokio::spawn(async move { PostgresStore::migrate(&options).await.unwrap() })
         })
         .collect();
-    let mut steps = 0;
+    let mut taken = 0;
     for task in tasks {
-        steps += task.await.unwrap();
+        taken += task.await.unwrap();
     }
-    assert_eq!(steps as i32, PostgresStore::version());
+    assert_eq!(taken, steps());
+}
+
+/// How many there are: their numbers have no gap.
+fn steps() -> usize {
+    usize::try_from(PostgresStore::version()).unwrap()
 }
 
 /// The server ends the migration's own connection at each of its commands, as a kill would.

@@ -1,12 +1,10 @@
 //! The behaviour of every store, on a real server.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::Server;
 use strongroom_engine::meta::suite;
 use strongroom_postgres::PostgresStore;
-use support::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_keeps_the_promises() {

@@ -1,12 +1,10 @@
 //! Each `sslmode` does what libpq says of it.
 
-mod support;
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
+use crate::support::{Server, quick};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use strongroom_postgres::{PostgresOptions, PostgresStore};
-use support::{Server, quick};
 
 /// An authority, and a server's certificate of it for these names.
 fn certificates(names: &[&str]) -> (String, String, String) {
