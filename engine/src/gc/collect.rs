@@ -81,26 +81,14 @@ impl Engine {
         let lease = if shared { Some(Lease::take(&self.core).await?) } else { None };
         let mut run =
             Run { core, options, watch, lease: lease.as_ref(), report: CollectReport::default() };
-        if options.organisation.is_none() && !options.dry_run {
-            run.tenants().await?;
-        }
-        let domains = organisations(core, options.organisation.as_ref()).await?;
-        for domain in &domains {
-            sessions::expire(core, *domain, options.dry_run, &mut run.report, watch).await?;
-        }
-        run.contents(&domains).await?;
-        let all = options.organisation.is_none();
-        copies::walk(core, &domains, all, options.dry_run, &mut run.report, watch).await?;
-        let prefix = match (&options.organisation, domains.first()) {
-            (Some(_), Some(domain)) => keys::object::domain(*domain),
-            _ => String::new(),
-        };
-        orphans::sweep(core, &prefix, options.dry_run, &mut run.report, watch).await?;
+        let ended = run.all().await;
         let report = run.report;
-        if let Some(lease) = lease {
-            lease.give_back().await?;
-        }
-        Ok(report)
+        // Also where it failed: another may have better luck at once.
+        let given_back = match lease {
+            Some(lease) => lease.give_back().await,
+            None => Ok(()),
+        };
+        ended.and(given_back).map(|()| report)
     }
 
     /// Gives room that removed rows held back in the metadata to the system, as far as its store
@@ -111,6 +99,25 @@ impl Engine {
 }
 
 impl Run<'_> {
+    async fn all(&mut self) -> Result<(), Error> {
+        let (core, options, watch) = (self.core, self.options, self.watch);
+        if options.organisation.is_none() && !options.dry_run {
+            self.tenants().await?;
+        }
+        let domains = organisations(core, options.organisation.as_ref()).await?;
+        for domain in &domains {
+            sessions::expire(core, *domain, options.dry_run, &mut self.report, watch).await?;
+        }
+        self.contents(&domains).await?;
+        let all = options.organisation.is_none();
+        copies::walk(core, &domains, all, options.dry_run, &mut self.report, watch).await?;
+        let prefix = match (&options.organisation, domains.first()) {
+            (Some(_), Some(domain)) => keys::object::domain(*domain),
+            _ => String::new(),
+        };
+        orphans::sweep(core, &prefix, options.dry_run, &mut self.report, watch).await
+    }
+
     async fn tenants(&mut self) -> Result<(), Error> {
         let purged = match purge(self.core).await {
             Ok(purged) => purged,

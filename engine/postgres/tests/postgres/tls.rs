@@ -1,6 +1,7 @@
 //! Each `sslmode` does what libpq says of it.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::PathBuf;
 
 use crate::support::{Server, quick};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -50,7 +51,7 @@ async fn each_mode_trusts_as_much_as_it_says() {
         ("verify-ca", Some(&our_roots)),
         ("verify-full", Some(&our_roots)),
     ] {
-        let opened = PostgresStore::open(mode(name, roots.map(|path| path.as_path()))).await;
+        let opened = PostgresStore::open(mode(name, roots.map(PathBuf::as_path))).await;
         assert!(opened.is_ok(), "{name} {roots:?}: {opened:?}");
     }
     for name in ["require", "verify-ca", "verify-full"] {
