@@ -146,6 +146,10 @@ impl Repository {
         let manifest: Seen<ManifestRecord> =
             self.core.read(keys::manifest(organisation, id, number)).await?;
         let Some(facts) = &manifest.value else {
+            // Another delete of the same may have ended since the link was read.
+            if !self.core.is_unchanged(link).await? {
+                return Err(Attempt::Lost);
+            }
             return Err(Error::Corrupted(format!("manifest {digest} has no record")).into());
         };
         // Tags first, in steps: a manifest may have very many. The last step takes the rest with
