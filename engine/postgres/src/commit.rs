@@ -47,7 +47,8 @@ impl Call {
     /// The same commit with each key written once: of a put and a delete the put counts, and what
     /// is added to either is known here.
     pub(crate) fn new(commit: Commit) -> Result<Self, MetaError> {
-        let Commit { id, require, put, mut delete, add, append } = commit;
+        // The room on the server's disk is its operator's to keep: nothing here can reserve any.
+        let Commit { id, require, put, mut delete, add, append, reserve: _ } = commit;
         let twice = put.len() + delete.len() + add.len() > {
             let puts = put.iter().map(|(key, _)| key);
             let adds = add.iter().map(|add| &add.key);
