@@ -42,7 +42,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "docs", about: "rustdoc, warnings are errors", check: |_| docs() },
     Stage {
         name: "unit",
-        about: "all tests of the workspace but the suites, those in documentation too",
+        about: "all tests of the workspace but the suites and stores, those in documentation too",
         check: |_| unit(),
     },
     Stage {
@@ -52,7 +52,7 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "stores",
-        about: "the stores' suites against real servers (S3: versitygw and MinIO)",
+        about: "the stores that need a server, each on real ones of its own",
         check: |_| stores(),
     },
     Stage {
@@ -164,10 +164,10 @@ fn deny() -> Result<()> {
 /// disk and time.
 const SUITES: &[&str] = &["crash", "model", "soak", "faults"];
 
-/// Integration tests that need real servers.
-const STORES: &[&str] = &["s3_suite", "s3_uploads", "s3_faults"];
+/// Integration tests that start servers of their own; those get their places by the environment.
+const STORES: &[&str] = &["postgres", "s3_suite", "s3_uploads", "s3_faults"];
 
-/// All tests but the suites.
+/// All tests but the suites and the stores'.
 fn unit() -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples"]);
@@ -184,14 +184,17 @@ fn unit() -> Result<()> {
 
 /// All of them whatever fails, with the servers installed first.
 fn stores() -> Result<()> {
+    let (postgres, versitygw, minio) =
+        (tools::postgres()?, tools::VERSITYGW.find()?, tools::MINIO.find()?);
+    let packages = ["-p", "strongroom-postgres", "-p", "strongroom-s3"];
     let mut command = cargo();
     command
-        .args(["test", "--no-fail-fast", "-p", "strongroom-s3"])
-        .env("STRONGROOM_VERSITYGW", tools::VERSITYGW.find()?)
-        .env("STRONGROOM_MINIO", tools::MINIO.find()?);
-    for name in STORES {
-        command.args(["--test", name]);
-    }
+        .args(["test", "--no-fail-fast", "--all-features"])
+        .args(packages)
+        .args(STORES.iter().flat_map(|name| ["--test", name]))
+        .env("STRONGROOM_POSTGRES_BIN", postgres)
+        .env("STRONGROOM_VERSITYGW", versitygw)
+        .env("STRONGROOM_MINIO", minio);
     run::show(&mut command)
 }
 

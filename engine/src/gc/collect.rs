@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::content::Content;
+use crate::gc::lease::Lease;
 use crate::gc::links::Links;
 use crate::gc::walk::{PAGE_ROWS, Pages, organisations};
 use crate::gc::{CollectReport, Progress, Watch, cursor, orphans, sessions};
@@ -49,6 +50,8 @@ struct Run<'a> {
     core: &'a Core,
     options: &'a CollectOptions,
     watch: Watch<'a>,
+    /// The right to do so, where others could.
+    lease: Option<&'a Lease>,
     report: CollectReport,
 }
 
@@ -63,6 +66,9 @@ impl Engine {
     /// blob store (where there is none, it copies no manifests). A run that finds where an earlier one was stopped begins there, and then does
     /// what lies before, so each complete run has looked at everything.
     ///
+    /// On a store that several processes share one of them collects at a time:
+    /// [`Error::Collecting`] tells another which.
+    ///
     /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
     /// away; what was done stays done. Dropping the future is as a kill: the next run goes on.
     pub async fn collect(
@@ -71,23 +77,18 @@ impl Engine {
         watch: Watch<'_>,
     ) -> Result<CollectReport, Error> {
         let core = &*self.core;
-        let mut run = Run { core, options, watch, report: CollectReport::default() };
-        if options.organisation.is_none() && !options.dry_run {
-            run.tenants().await?;
-        }
-        let domains = organisations(core, options.organisation.as_ref()).await?;
-        for domain in &domains {
-            sessions::expire(core, *domain, options.dry_run, &mut run.report, watch).await?;
-        }
-        run.contents(&domains).await?;
-        let all = options.organisation.is_none();
-        copies::walk(core, &domains, all, options.dry_run, &mut run.report, watch).await?;
-        let prefix = match (&options.organisation, domains.first()) {
-            (Some(_), Some(domain)) => keys::object::domain(*domain),
-            _ => String::new(),
+        let shared = core.meta.is_shared() && !options.dry_run;
+        let lease = if shared { Some(Lease::take(&self.core).await?) } else { None };
+        let mut run =
+            Run { core, options, watch, lease: lease.as_ref(), report: CollectReport::default() };
+        let ended = run.all().await;
+        let report = run.report;
+        // Also where it failed: another may have better luck at once.
+        let given_back = match lease {
+            Some(lease) => lease.give_back().await,
+            None => Ok(()),
         };
-        orphans::sweep(core, &prefix, options.dry_run, &mut run.report, watch).await?;
-        Ok(run.report)
+        ended.and(given_back).map(|()| report)
     }
 
     /// Gives room that removed rows held back in the metadata to the system, as far as its store
@@ -98,6 +99,25 @@ impl Engine {
 }
 
 impl Run<'_> {
+    async fn all(&mut self) -> Result<(), Error> {
+        let (core, options, watch) = (self.core, self.options, self.watch);
+        if options.organisation.is_none() && !options.dry_run {
+            self.tenants().await?;
+        }
+        let domains = organisations(core, options.organisation.as_ref()).await?;
+        for domain in &domains {
+            sessions::expire(core, *domain, options.dry_run, &mut self.report, watch).await?;
+        }
+        self.contents(&domains).await?;
+        let all = options.organisation.is_none();
+        copies::walk(core, &domains, all, options.dry_run, &mut self.report, watch).await?;
+        let prefix = match (&options.organisation, domains.first()) {
+            (Some(_), Some(domain)) => keys::object::domain(*domain),
+            _ => String::new(),
+        };
+        orphans::sweep(core, &prefix, options.dry_run, &mut self.report, watch).await
+    }
+
     async fn tenants(&mut self) -> Result<(), Error> {
         let purged = match purge(self.core).await {
             Ok(purged) => purged,
@@ -166,6 +186,9 @@ impl Run<'_> {
             };
             if !nothing {
                 self.note(next.clone()).await?;
+            }
+            if let Some(lease) = self.lease {
+                lease.check()?;
             }
             (self.watch)(&Progress {
                 phase: "content",

@@ -20,6 +20,7 @@ mod collect;
 mod content;
 mod cursor;
 mod fsck;
+mod lease;
 mod links;
 mod orphans;
 mod report;
