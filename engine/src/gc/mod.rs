@@ -22,6 +22,7 @@ mod cursor;
 mod fsck;
 mod links;
 mod orphans;
+pub(crate) mod pins;
 mod report;
 mod scrub;
 mod sessions;
