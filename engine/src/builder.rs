@@ -128,6 +128,7 @@ async fn check_format_once(core: &Core) -> Result<(), Attempt> {
         None => {
             let created_at = core.now().await?;
             let mut change = Change::new(core);
+            change.absent(keys::FILLING.to_vec());
             change.replace(&seen, &FormatRecord { version: FORMAT_VERSION, created_at });
             // Lost: another process made the store just now, with a version of its own.
             change.commit().await

@@ -209,9 +209,9 @@ impl Fill {
             Ok(()) | Err(Attempt::Lost) => {}
             Err(Attempt::Failed(error)) => return Err(error.into()),
         }
-        let mut options = FsckOptions::default();
-        options.deep = how.deep;
+        let options = FsckOptions { deep: how.deep };
         let report = engine.fsck(&options, how.watch).await?;
+        engine.close().await?;
         Ok((self, report))
     }
 }

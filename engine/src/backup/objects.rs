@@ -203,13 +203,13 @@ impl Source {
             return Err(Error::Unavailable("an earlier read of this object failed".to_owned()));
         };
         let read: Box<dyn FnOnce() -> std::io::Result<Bytes> + Send> = match &mut self.bytes {
-            Way::Stream(stream) => match stream.try_next().await? {
-                Some(bytes) => Box::new(move || Ok(bytes)),
-                None => {
+            Way::Stream(stream) => {
+                let Some(bytes) = stream.try_next().await? else {
                     self.hasher = Some(hasher);
                     return Ok(None);
-                }
-            },
+                };
+                Box::new(move || Ok(bytes))
+            }
             Way::File { at, end, .. } if *at >= *end => {
                 self.hasher = Some(hasher);
                 return Ok(None);

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::ArchiveObject;
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::walk::Pages;
 use crate::id::OrganisationId;
@@ -64,23 +65,19 @@ impl<'a> SnapshotRows<'a> {
             let value = self.without_uploads(organisation, value).await?;
             return plain(key, value);
         }
-        match keys::parse_kind(&key) {
-            Some((_, b'u')) => {
+        let (organisation, digest) = match (keys::parse_kind(&key), keys::parse_content(&key)) {
+            (Some((_, b'u')), _) => {
                 self.uploads += 1;
-                Ok(None)
+                return Ok(None);
             }
-            Some((organisation, b'd')) => match keys::parse_content(&key) {
-                Some((digest, None)) => match BlobRecord::decode(&value) {
-                    Ok(record) => Ok(Some(self.content(organisation, key, value, record, digest))),
-                    Err(_) => {
-                        self.unreadable += 1;
-                        plain(key, value)
-                    }
-                },
-                _ => plain(key, value),
-            },
-            _ => plain(key, value),
-        }
+            (Some((organisation, b'd')), Some((digest, None))) => (organisation, digest),
+            _ => return plain(key, value),
+        };
+        let Ok(record) = BlobRecord::decode(&value) else {
+            self.unreadable += 1;
+            return plain(key, value);
+        };
+        Ok(Some(self.content(organisation, key, value, &record, digest)))
     }
 
     fn content(
@@ -88,14 +85,14 @@ impl<'a> SnapshotRows<'a> {
         organisation: OrganisationId,
         key: Key,
         value: Bytes,
-        record: BlobRecord,
-        digest: crate::digest::Digest,
+        record: &BlobRecord,
+        digest: Digest,
     ) -> Carried {
         let needed = matches!(record.state, BlobState::Live | BlobState::Condemned { .. });
         if !needed || self.deleted == Some(organisation) {
             return Carried { key, value, object: None };
         }
-        let settled = BlobRecord { settled: true, ..record };
+        let settled = BlobRecord { settled: true, ..record.clone() };
         let value = if record.settled { value } else { settled.encode() };
         let place = object::settled(organisation, &digest, settled.generation);
         let object = ArchiveObject { key: place, size: settled.size, digest };

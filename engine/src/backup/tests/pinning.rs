@@ -57,7 +57,7 @@ async fn a_pin_keeps_what_was_content_until_it_is_dropped() {
 
     assert!(world.engine.drop_pin(made.id).await.unwrap());
     assert!(!world.engine.drop_pin(made.id).await.unwrap());
-    let gone = collect_twice(&world).await;
+    let gone = collect(&world).await;
     assert!(gone.pinned.count == 0 && gone.orphans.count > 0, "{gone:?}");
     assert_eq!(world.digest_of("api", "3.0").await.unwrap(), young);
     is_clean(&world.engine).await;
