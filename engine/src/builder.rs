@@ -120,9 +120,16 @@ async fn check_format_once(core: &Core) -> Result<(), Attempt> {
             format.version
         ))
         .into()),
+        None if core.meta.get(keys::FILLING).await?.is_some() => Err(Error::Invalid(
+            "a restore or copy into this store did not come to its end, so nothing may be served \
+             from it: run the same one again, it goes on where it stood"
+                .to_owned(),
+        )
+        .into()),
         None => {
             let created_at = core.now().await?;
             let mut change = Change::new(core);
+            change.absent(keys::FILLING.to_vec());
             change.replace(&seen, &FormatRecord { version: FORMAT_VERSION, created_at });
             // Lost: another process made the store just now, with a version of its own.
             change.commit().await

@@ -61,6 +61,10 @@ id!(
     Number
 );
 id!(
+    /// A backup: its archive, and its pin where it has one.
+    BackupId
+);
+id!(
     /// One chain of audit entries: one organisation's, written by one running process.
     ChainId
 );

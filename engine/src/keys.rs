@@ -17,6 +17,15 @@ pub(crate) const COLLECTION: &[u8] = b"!collection";
 const SEALED: &[u8] = b"!sealed";
 /// Who collects, where several processes could.
 pub(crate) const COLLECTOR: &[u8] = b"!collector";
+/// What keeps the collector from objects that backups need.
+pub(crate) const PINS: &[u8] = b"!pins";
+/// A restore or a copy that is under way: there is no installation here yet.
+pub(crate) const FILLING: &[u8] = b"!filling";
+
+/// The rows that belong to this store and not to the installation in it: no backup carries them.
+pub(crate) fn own() -> Key {
+    vec![b'!']
+}
 
 struct Build(Key);
 
@@ -132,6 +141,24 @@ pub(crate) fn repository_name(
 /// All names of a registry's repositories, in their order.
 pub(crate) fn repository_names(organisation: OrganisationId, registry: RegistryId) -> Key {
     Build::organisation(organisation, b'n').number(registry.0).0
+}
+
+/// Whose counter of bytes a key is, if it is one.
+pub(crate) fn parse_usage(key: &[u8]) -> Option<OrganisationId> {
+    let id = key.strip_prefix(b"o")?.strip_suffix(b"c")?;
+    Some(OrganisationId(u64::from_be_bytes(id.try_into().ok()?)))
+}
+
+/// Whose record a key is, if it is an organisation's.
+pub(crate) fn parse_organisation(key: &[u8]) -> Option<OrganisationId> {
+    let id = key.strip_prefix(b"o")?.strip_suffix(b"a")?;
+    Some(OrganisationId(u64::from_be_bytes(id.try_into().ok()?)))
+}
+
+/// Which of an organisation's rows a key is: the organisation and the byte of the kind.
+pub(crate) fn parse_kind(key: &[u8]) -> Option<(OrganisationId, u8)> {
+    let (id, rest) = key.strip_prefix(b"o")?.split_first_chunk::<8>()?;
+    Some((OrganisationId(u64::from_be_bytes(*id)), *rest.first()?))
 }
 
 /// An upload session.

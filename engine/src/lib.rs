@@ -48,6 +48,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod backup;
 mod builder;
 mod change;
 pub mod content;

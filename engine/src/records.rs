@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::WriteState;
 use crate::digest::{Digest, HasherState};
-use crate::id::{Number, RegistryId, RepositoryId, SessionId};
+use crate::id::{BackupId, Number, RegistryId, RepositoryId, SessionId};
 use crate::manifest::ManifestKind;
 use crate::seam::Timestamp;
 
@@ -81,6 +81,8 @@ record! {
     ReferrerRecord = "referrer",
     CopyRecord = "copy",
     SealedRecord = "sealed",
+    PinsRecord = "pins",
+    FillingRecord = "filling",
 }
 
 /// `!format`: the version of the whole store.
@@ -97,6 +99,43 @@ pub(crate) struct FormatRecord {
 pub(crate) struct SealedRecord {
     /// How many lines the chain had then.
     pub(crate) length: u64,
+}
+
+/// `!pins`: the backups whose objects collection leaves alone. One row for all of them, so that the
+/// commit that gives content up can require that no pin was made since it looked.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct PinsRecord {
+    /// By the backup's id.
+    pub(crate) pins: BTreeMap<BackupId, PinRecord>,
+}
+
+/// One pin: what was content when it was made stays in the blob store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PinRecord {
+    pub(crate) at: Timestamp,
+    /// Until when it stands unless it is renewed; for ever where absent.
+    pub(crate) until: Option<Timestamp>,
+    /// What for, in words.
+    pub(crate) what: String,
+}
+
+/// What fills a store that was empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FillKind {
+    Restore,
+    Copy,
+}
+
+/// `!filling`: a restore or a copy is under way. The commit that ends it removes this row and
+/// writes `!format`; before that nothing opens the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FillingRecord {
+    pub(crate) kind: FillKind,
+    /// From what: an archive's id, or the beginning of the SHA-256 of the source's `!format`.
+    pub(crate) of: u64,
+    /// Whether there were objects before it began.
+    pub(crate) occupied: bool,
+    pub(crate) started_at: Timestamp,
 }
 
 /// A name → what it names.

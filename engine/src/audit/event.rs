@@ -153,7 +153,8 @@ pub enum EventKind {
         /// To whom.
         subject: String,
     },
-    /// Housekeeping did many things at once: what a deleted tenant left was taken away.
+    /// Housekeeping did many things at once: what a deleted tenant left was taken away, a backup was made
+    /// or let go, the store was restored.
     Maintained {
         /// What was done, in words.
         what: String,

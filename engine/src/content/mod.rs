@@ -21,6 +21,7 @@ pub mod suite;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -281,6 +282,11 @@ pub trait BlobStore: Send + Sync + fmt::Debug {
     fn presigner(&self) -> Option<&dyn Presigner> {
         None
     }
+
+    /// What a store besides can do whose objects are files of this machine.
+    fn local_files(&self) -> Option<&dyn LocalFiles> {
+        None
+    }
 }
 
 /// Makes URLs by which anybody may read one object for a while, ranges too: an ability that only
@@ -295,4 +301,17 @@ pub trait Presigner: Send + Sync {
         expires: Duration,
         content_type: &str,
     ) -> Result<String, StoreError>;
+}
+
+/// What a store can do whose objects are files of this machine: share them, without a copy, with
+/// another such store.
+#[async_trait]
+pub trait LocalFiles: Send + Sync {
+    /// The file of a finished object. It is never written to again, so a second name of it is as good
+    /// as a copy until the disk fails.
+    fn path(&self, key: &ObjectKey) -> PathBuf;
+
+    /// Makes `file`, of `size` bytes, the finished object `key` too, durably. False where that can't be
+    /// (it lies on another file system, or the system refuses): nothing happened, copy it.
+    async fn link(&self, file: &Path, size: u64, key: &ObjectKey) -> Result<bool, StoreError>;
 }

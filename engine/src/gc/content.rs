@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::CollectReport;
+use crate::gc::pins::Pins;
 use crate::gc::walk::Pages;
 use crate::id::OrganisationId;
 use crate::keys;
@@ -42,7 +43,9 @@ impl Content<'_> {
         if dry_run {
             match record.state {
                 BlobState::Deleting { since } if self.due(since, now) => {
-                    report.deleted.add(record.size);
+                    let pinned = Pins::load(self.core).await?.keep(since);
+                    let tally = if pinned { &mut report.pinned } else { &mut report.deleted };
+                    tally.add(record.size);
                 }
                 BlobState::Deleting { .. } => {}
                 _ if !needed => report.given_up.add(record.size),
@@ -52,12 +55,14 @@ impl Content<'_> {
             return Ok(());
         }
         match record.state {
-            BlobState::Deleting { since } => {
-                if self.due(since, now) {
-                    self.delete(&seen, now, report).await?;
+            BlobState::Deleting { since } if self.due(since, now) => {
+                if Pins::load(self.core).await?.keep(since) {
+                    report.pinned.add(record.size);
+                    return Ok(());
                 }
-                Ok(())
+                self.delete(&seen, now, report).await
             }
+            BlobState::Deleting { .. } => Ok(()),
             BlobState::Quarantined { .. } if needed => Ok(()),
             BlobState::Quarantined { .. } => {
                 if !linked(&*self.core.meta, self.organisation, &self.digest).await?
@@ -125,8 +130,11 @@ impl Content<'_> {
     /// Beyond recall from here on.
     async fn give_up(&self, seen: &Seen<BlobRecord>, now: Timestamp) -> Result<bool, Error> {
         let Some(record) = &seen.value else { return Ok(false) };
-        let state = BlobState::Deleting { since: now };
+        let pins = Pins::load(self.core).await?;
+        let state = BlobState::Deleting { since: pins.since(now) };
         let mut change = Change::freeing(self.core);
+        // A pin made meanwhile must not find the content given up before it.
+        change.lean(&pins.seen);
         change.replace(seen, &BlobRecord { state, ..record.clone() });
         let kind = EventKind::ContentGivenUp { digest: self.digest, size: record.size };
         change.event(Event::by_system(self.organisation, now, kind));

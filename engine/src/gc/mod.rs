@@ -23,6 +23,7 @@ mod fsck;
 mod lease;
 mod links;
 mod orphans;
+pub(crate) mod pins;
 mod report;
 mod scrub;
 mod sessions;

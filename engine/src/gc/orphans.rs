@@ -20,6 +20,7 @@ use crate::change::{Attempt, Change};
 use crate::content::{ObjectEntry, ObjectKey, StoreError};
 use crate::core::Core;
 use crate::error::Error;
+use crate::gc::pins::Pins;
 use crate::gc::walk::Pages;
 use crate::gc::{CollectReport, Progress, Watch};
 use crate::id::{OrganisationId, SessionId};
@@ -38,6 +39,9 @@ pub(super) enum Verdict {
     Named,
     /// Nothing names it, for ever.
     Garbage,
+    /// Garbage that no pin keeps, for no backup needs it: what is left of writing an object, or an
+    /// object whose content lies under its digest now.
+    Waste,
     /// It is none of ours.
     Foreign,
 }
@@ -58,12 +62,16 @@ pub(super) async fn sweep(
         after = Some(last.key.clone());
         done += entries.len() as u64;
         let mut garbage = Vec::new();
-        for (entry, verdict) in entries.iter().zip(judge(core, &entries).await?) {
+        let verdicts = judge(core, &entries).await?;
+        // After the verdicts: see `pins`.
+        let pinned = Pins::load(core).await?.any();
+        for (entry, verdict) in entries.iter().zip(verdicts) {
             match verdict {
                 Verdict::Named => {}
                 Verdict::Foreign => report.foreign.add(entry.size),
-                Verdict::Garbage if dry_run => report.orphans.add(entry.size),
-                Verdict::Garbage => garbage.push(entry),
+                Verdict::Garbage if pinned => report.pinned.add(entry.size),
+                _ if dry_run => report.orphans.add(entry.size),
+                Verdict::Garbage | Verdict::Waste => garbage.push(entry),
             }
         }
         announce(core, &garbage).await?;
@@ -134,17 +142,24 @@ pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Ve
         if !named && whole && found.digest.is_none() {
             flying.insert((found.organisation, found.generation));
         }
-        verdicts.push(if named { Verdict::Named } else { Verdict::Garbage });
+        verdicts.push(match (named, whole) {
+            (true, _) => Verdict::Named,
+            (false, true) => Verdict::Garbage,
+            (false, false) => Verdict::Waste,
+        });
     }
     if !flying.is_empty() {
-        keep_named(core, now, &mut flying).await?;
+        let moved = keep_named(core, now, &mut flying).await?;
         for ((found, entry), verdict) in parsed.iter().zip(entries).zip(&mut verdicts) {
-            if let Some(found) = found
-                && found.digest.is_none()
-                && !found.part
-                && entry.unfinished.is_none()
-                && !flying.contains(&(found.organisation, found.generation))
-            {
+            let Some(found) = found.as_ref().filter(|found| {
+                found.digest.is_none() && !found.part && entry.unfinished.is_none()
+            }) else {
+                continue;
+            };
+            let which = (found.organisation, found.generation);
+            if moved.contains(&which) {
+                *verdict = Verdict::Waste;
+            } else if !flying.contains(&which) {
                 *verdict = Verdict::Named;
             }
         }
@@ -165,12 +180,14 @@ fn is_of(copy: &[u8], generation: SessionId) -> bool {
     CopyRecord::decode(copy).map_or(true, |copy| copy.generation == generation)
 }
 
-/// Leaves in `flying` what neither a session nor unsettled content names, all of one moment.
+/// Leaves in `flying` what neither a session nor unsettled content names, all of one moment; returns
+/// which of those is settled.
 async fn keep_named(
     core: &Core,
     now: Timestamp,
     flying: &mut HashSet<(OrganisationId, SessionId)>,
-) -> Result<(), Error> {
+) -> Result<HashSet<(OrganisationId, SessionId)>, Error> {
+    let mut moved = HashSet::new();
     let view = core.meta.snapshot().await?;
     let mut organisations = HashSet::new();
     for (organisation, generation) in flying.clone() {
@@ -194,8 +211,11 @@ async fn keep_named(
                     Ok(blob) => {
                         // What was settled just now may be read still where it lay.
                         let young = now < blob.stored_at.plus(core.settings.delete_delay);
+                        let which = (organisation, blob.generation);
                         if !blob.settled || young {
-                            flying.remove(&(organisation, blob.generation));
+                            flying.remove(&which);
+                        } else if flying.contains(&which) {
+                            moved.insert(which);
                         }
                     }
                     // It might name any of them.
@@ -204,5 +224,5 @@ async fn keep_named(
             }
         }
     }
-    Ok(())
+    Ok(moved)
 }

@@ -21,7 +21,8 @@ impl Tally {
 /// How far a walk is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// What it does: `tenants`, `uploads`, `content`, `copies`, `objects`, `records`, `trail`.
+    /// What it does: `tenants`, `uploads`, `content`, `copies`, `objects`, `records`, `trail`,
+    /// `archive`.
     pub phase: &'static str,
     /// How many things it looked at in this phase.
     pub done: u64,
@@ -55,6 +56,8 @@ pub struct CollectReport {
     pub uploads: Tally,
     /// Objects that nothing names, deleted.
     pub orphans: Tally,
+    /// Objects that would go, were they not pinned for a backup.
+    pub pinned: Tally,
     /// Objects in the bucket that are none of ours: left alone.
     pub foreign: Tally,
     /// Rows of deleted organisations and registries removed.

@@ -50,6 +50,13 @@ fn sha512() -> Digest {
 fn records_of_tenants_are_as_their_golden_files() {
     holds("sample", &FormatRecord { version: 1, created_at: AT });
     holds("sample", &SealedRecord { length: 300 });
+    let pin = |until| PinRecord { at: AT, until, what: "a backup".to_owned() };
+    let pins = [(BackupId(7), pin(None)), (BackupId(8), pin(Some(LATER)))];
+    holds("sample", &PinsRecord { pins: BTreeMap::from(pins) });
+    let (of, occupied) = (0x0123_4567_89ab_cdef, true);
+    for (sample, kind) in [("restore", FillKind::Restore), ("copy", FillKind::Copy)] {
+        holds(sample, &FillingRecord { kind, of, occupied, started_at: AT });
+    }
     holds("live", &NameRecord::Live(0x0123_4567_89ab_cdef));
     holds("reserved", &NameRecord::Reserved { former: 42, since: AT });
     let organisation = OrganisationRecord {

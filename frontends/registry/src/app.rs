@@ -6,18 +6,17 @@ use async_trait::async_trait;
 use strongroom_engine::access::{
     Action, Authorizer, Caller, Decision, Origin, Principal, PrincipalId, Target,
 };
-use strongroom_engine::content::fs::{Durability, FsStore};
-use strongroom_engine::disk::RealDisk;
-use strongroom_engine::meta::{MetaError, RedbOptions, RedbStore};
+use strongroom_engine::backup::Stores;
 use strongroom_engine::seam::Seams;
 use strongroom_engine::tenancy::RoleAuthorizer;
-use strongroom_engine::{Engine, Error, Settings};
+use strongroom_engine::{Engine, Error};
 use strongroom_identity::Embedded;
 use strongroom_identity::embedded::{NAMESPACE, Options};
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::data::DataFolder;
 use crate::failure::Failure;
+use crate::storage;
 
 /// Everything that is open. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -25,6 +24,7 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) identity: Embedded,
     pub(crate) seams: Seams,
+    pub(crate) folder: DataFolder,
 }
 
 /// Who the command line is: no provider vouches for such a principal.
@@ -63,38 +63,23 @@ impl App {
     /// Opens what is in the folder. Fails where another process has it open.
     pub(crate) async fn open(config: &Config, folder: DataFolder) -> Result<Self, Failure> {
         let seams = Seams::default();
-        let (meta, blobs) = {
-            let (folder, clock, config) =
-                (folder.clone(), Arc::clone(&seams.clock), config.clone());
-            let open = move || {
-                let options = RedbOptions {
-                    cache_bytes: memory(config.storage.metadata_cache),
-                    // Uploads stop first: what is under way then can still be finished.
-                    reserve_bytes: config.storage.reserve.bytes() / 4,
-                };
-                // The facts first: who has them open owns the folder, and may tidy the objects.
-                let meta = RedbStore::open_with(options, folder.meta(), clock);
-                let meta = meta.map_err(|error| not_open(&folder, &error))?;
-                let durability = match config.storage.durability {
-                    config::Durability::Full => Durability::Full,
-                    config::Durability::Relaxed => Durability::Relaxed,
-                };
-                let blobs = FsStore::open(Arc::new(RealDisk), folder.objects(), durability);
-                let blobs = blobs.map_err(|error| {
-                    Failure::failed(format!("can't open {}: {error}", folder.objects().display()))
-                })?;
-                Ok::<_, Failure>((meta, blobs))
-            };
-            let opened = tokio::task::spawn_blocking(open).await;
-            opened
-                .map_err(|error| Failure::failed(format!("opening the data failed: {error}")))??
-        };
-        let meta = Arc::new(meta);
-        let roles = ConsoleToo(RoleAuthorizer::new(Arc::clone(&meta) as _));
-        let engine = Engine::builder(meta, Arc::new(blobs))
+        let stores = storage::open(config, &folder, &seams).await?;
+        Self::over(config, folder, stores, seams).await
+    }
+
+    /// Over stores that are open.
+    pub(crate) async fn over(
+        config: &Config,
+        folder: DataFolder,
+        stores: Stores,
+        seams: Seams,
+    ) -> Result<Self, Failure> {
+        let Stores { meta, blobs } = stores;
+        let roles = ConsoleToo(RoleAuthorizer::new(Arc::clone(&meta)));
+        let engine = Engine::builder(meta, blobs)
             .authorizer(Arc::new(roles))
             .seams(seams.clone())
-            .settings(settings(config))
+            .settings(storage::settings(config))
             .build()
             .await?;
         let master = folder.master_key(&*seams.entropy)?;
@@ -105,7 +90,7 @@ impl App {
         options.remembered_for = config.identity.password_cache.duration();
         let records = engine.extension(NAMESPACE);
         let identity = Embedded::open(records, seams.clone(), master, options).await?;
-        Ok(Self { engine, identity, seams })
+        Ok(Self { engine, identity, seams, folder })
     }
 
     /// Writes what waits, before the process ends in order.
@@ -113,32 +98,5 @@ impl App {
         self.engine.close().await?;
         self.engine.seal().await?;
         Ok(())
-    }
-}
-
-fn memory(size: config::Size) -> usize {
-    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
-}
-
-fn settings(config: &Config) -> Settings {
-    let mut settings = Settings::default();
-    settings.lease = config.uploads.lease.duration();
-    settings.upload_idle = config.uploads.idle.duration();
-    settings.delete_delay = config.collection.delete_delay.duration();
-    settings.max_blob_bytes = config.uploads.max_blob.bytes();
-    settings.reserve_bytes = config.storage.reserve.bytes();
-    settings.cache_bytes = config.storage.manifest_cache.bytes();
-    settings
-}
-
-fn not_open(folder: &DataFolder, error: &MetaError) -> Failure {
-    let path = folder.meta();
-    match error {
-        MetaError::Unavailable(why) => Failure::away(format!(
-            "can't open {}: {why}. If another strongroom is using it, let that end, or wait until it \
-             serves",
-            path.display()
-        )),
-        error => Failure::failed(format!("can't open {}: {error}", path.display())),
     }
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use strongroom_engine::id::BackupId;
 
-use crate::ops::Command;
+use crate::ops::{Command, backup_id};
 
 const AFTER: &str = "\
 Settings are taken from defaults, then the file of --config, then STRONGROOM_* of the environment
@@ -59,6 +60,22 @@ pub(crate) enum Verb {
     },
     #[command(flatten)]
     Ask(Command),
+    /// Make an installation of a backup, in a data folder that is new or empty
+    ///
+    /// The backup is read to its end before anything is written; objects come before what names them, and
+    /// `fsck` last. A restore that was interrupted is no installation: give the same command again and it
+    /// goes on where it stood. `strongroom --data NEW restore DIR`, and then `strongroom --data NEW serve`.
+    ///
+    /// The master key (keys/master in the old data folder) seals secrets in the backup, so it must come
+    /// along: from the backup, where it was made with --with-master-key, or from --master-key FILE.
+    Restore(Restore),
+    /// Copy this installation into other stores, and check it there
+    ///
+    /// Every object is verified by its digest on the way, and the master key comes along. Nobody may serve
+    /// the installation meanwhile: stop the server first, on all nodes where the stores are shared. A copy that was
+    /// interrupted goes on where it stood when the same command is given again, and brings what
+    /// changed since. The source is only read: it stays as it is until you remove it.
+    CopyStorage(CopyStorage),
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -73,4 +90,39 @@ pub(crate) enum Verb {
 pub(crate) enum ConfigVerb {
     /// Check the settings and print all that are in force
     Check,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The folder that `strongroom backup create` wrote
+    #[arg(value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// Which backup of the folder, as `strongroom backup list` names it [default: the newest]
+    #[arg(long, value_name = "ID", value_parser = backup_id)]
+    pub(crate) backup: Option<BackupId>,
+    /// The master key of the installation that was backed up, where the backup does not have it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) master_key: Option<PathBuf>,
+    /// Take the objects that are in the blob store already: for when the metadata alone was lost
+    ///
+    /// What no row names stays, pinned, until you have run `strongroom adopt` and dropped the pin.
+    #[arg(long)]
+    pub(crate) over_objects: bool,
+    /// Go on where objects can't be had; fsck then lists what is lost
+    #[arg(long)]
+    pub(crate) lossy: bool,
+    /// Let the check at the end read all bytes again
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CopyStorage {
+    /// The data folder to copy into, new or empty
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// The settings of the installation to copy into (TOML): its stores and its data folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to_config: Option<PathBuf>,
 }

@@ -1,8 +1,11 @@
 //! Standard output, the only place that is written to but the log.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
+use crate::ops::size;
 
 /// Writes text to standard output, at once.
 pub(crate) fn say(text: &str) -> Result<(), Failure> {
@@ -19,4 +22,35 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
 pub(crate) fn complain(text: &str) {
     // Where there is nobody to tell there is nothing to do.
     let _nobody = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// How far something is, on standard error, where that is a terminal and nobody wants JSON.
+#[derive(Debug)]
+pub(crate) struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    pub(crate) fn new(json: bool) -> Self {
+        let shown = !json && std::io::stderr().is_terminal();
+        let style = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]");
+        Self(shown.then(|| match style {
+            Ok(style) => ProgressBar::new_spinner().with_style(style),
+            Err(_) => ProgressBar::new_spinner(),
+        }))
+    }
+
+    /// Shows what is done now, and how much of it is.
+    pub(crate) fn show(&self, phase: &str, done: u64, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            let bytes = if bytes == 0 { String::new() } else { format!(", {}", size(bytes)) };
+            bar.set_message(format!("{phase}: {done}{bytes}"));
+            bar.tick();
+        }
+    }
+
+    /// Takes it off the screen.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
 }

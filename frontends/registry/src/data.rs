@@ -4,7 +4,7 @@
 //! format          the version of this layout
 //! meta.redb       the facts; whoever has it open owns the folder
 //! objects/        the bytes
-//! keys/master     256 bits that seal other keys; not in any backup of the rest
+//! keys/master     256 bits that seal other keys; in a backup only where that is asked for
 //! control.sock    where a running server takes the command line's verbs
 //! ```
 //!
@@ -23,6 +23,8 @@ use crate::failure::Failure;
 
 /// The version of the layout, and what the file says.
 const FORMAT: u32 = 1;
+/// The length of a master key.
+const MASTER_BYTES: usize = 32;
 const FORMAT_BEGINS: &str = "strongroom data, format ";
 
 /// The data folder, there and of this version.
@@ -118,10 +120,10 @@ impl DataFolder {
 
     /// The master key; made where there is none. To be called by who owns the folder.
     pub(crate) fn master_key(&self, entropy: &dyn Entropy) -> Result<MasterKey, Failure> {
-        let (folder, path) = (self.0.join("keys"), self.0.join("keys/master"));
+        let path = self.master_path();
         match fs::read(&path) {
             Ok(bytes) => {
-                let bytes: Result<[u8; 32], _> = bytes.try_into();
+                let bytes: Result<[u8; MASTER_BYTES], _> = bytes.try_into();
                 return bytes.map(MasterKey::from_bytes).map_err(|_| {
                     Failure::failed(format!(
                         "{} is not a key of 32 bytes; bring back the one that was there",
@@ -133,17 +135,48 @@ impl DataFolder {
             Err(error) => return Err(failed("read", &path, &error)),
         }
         let key = MasterKey::generate(entropy);
+        self.write_master(key.expose())?;
+        Ok(key)
+    }
+
+    /// The file of the master key.
+    pub(crate) fn master_path(&self) -> PathBuf {
+        self.0.join("keys/master")
+    }
+
+    /// Takes the master key of another folder over. Another one that is there is never replaced.
+    pub(crate) fn install_master_key(&self, key: &[u8]) -> Result<(), Failure> {
+        let path = self.master_path();
+        if key.len() != MASTER_BYTES {
+            return Err(Failure::failed(format!(
+                "the master key has {} bytes, not {MASTER_BYTES}: name the file keys/master of the \
+                 installation that was backed up",
+                key.len()
+            )));
+        }
+        match fs::read(&path) {
+            Ok(there) if there == key => Ok(()),
+            Ok(_) => Err(Failure::failed(format!(
+                "{} is another master key; name another data folder",
+                path.display()
+            ))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_master(key),
+            Err(error) => Err(failed("read", &path, &error)),
+        }
+    }
+
+    fn write_master(&self, key: &[u8]) -> Result<(), Failure> {
+        let (folder, path) = (self.0.join("keys"), self.master_path());
         let new = folder.join("master.new");
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&folder)
-            .and_then(|()| write_private(&new, key.expose()))
+            .and_then(|()| write_private(&new, key))
             .and_then(|()| fs::rename(&new, &path))
             .and_then(|()| sync(&folder))
             .and_then(|()| sync(&self.0))
-            .map_err(|error| failed("write", &path, &error))?;
-        Ok(key)
+            .map_err(|error| failed("write", &path, &error))
     }
 }
 
@@ -152,7 +185,7 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Writes a file that only its owner reads, durably.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;

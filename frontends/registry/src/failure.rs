@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 use strongroom_engine::Error;
+use strongroom_engine::backup::BackupError;
 use strongroom_identity::embedded::AccountsError;
 
 /// What kind of failure: an exit code.
@@ -63,6 +64,16 @@ impl From<Error> for Failure {
             | Error::Contended { .. }
             | Error::Collecting { .. }
             | Error::StorageFull(_) => Self::away(error.to_string()),
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Engine(error) => error.into(),
+            BackupError::FolderBusy { .. } => Self::away(error.to_string()),
             error => Self::failed(error.to_string()),
         }
     }

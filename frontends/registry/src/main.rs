@@ -1,13 +1,14 @@
 //! `strongroom`: the registry as one program.
 //!
 //! What happens where: [`cli`] is what can be asked; [`config`] the settings; [`data`] the folder;
-//! [`app`] what is opened over it; [`serve`] the server; [`ops`] the verbs, which [`control`] carries to
-//! a server that runs. [`failure`] has the exit codes.
+//! [`app`] what is opened over it; [`storage`] the stores beneath; [`serve`] the server; [`ops`] the verbs, which [`control`] carries to
+//! a server that runs; [`carry`] the verbs that make an installation elsewhere. [`failure`] has the exit codes.
 
 #![forbid(unsafe_code)]
 
 mod app;
 mod bootstrap;
+mod carry;
 mod cli;
 mod config;
 mod console;
@@ -18,6 +19,7 @@ mod ops;
 mod password;
 mod router;
 mod serve;
+mod storage;
 mod verbs;
 
 use std::process::ExitCode;
@@ -43,7 +45,11 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let listen = match &cli.verb {
         Verb::Serve { listen } => *listen,
-        Verb::Ask(_) | Verb::Config(_) | Verb::Completions { .. } => None,
+        Verb::Ask(_)
+        | Verb::Restore(_)
+        | Verb::CopyStorage(_)
+        | Verb::Config(_)
+        | Verb::Completions { .. } => None,
     };
     let flags = Flags { config: cli.global.config, data: cli.global.data, listen };
     match cli.verb {
@@ -58,6 +64,20 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             // What a verb has to say is its outcome; the log is for what goes wrong beside it.
             log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(verbs::run(&config, command, cli.global.json));
+        }
+        Verb::Restore(restore) => {
+            let config = load(&flags)?;
+            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            return runtime()?.block_on(carry::restore(&config, restore, cli.global.json));
+        }
+        Verb::CopyStorage(copy) => {
+            let config = load(&flags)?;
+            let target = match (&copy.to, &copy.to_config) {
+                (_, Some(file)) => load(&Flags { config: Some(file.clone()), ..Flags::default() })?,
+                (to, None) => Config { data: to.clone().unwrap_or_default(), ..config.clone() },
+            };
+            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            return runtime()?.block_on(carry::copy_storage(&config, &target, cli.global.json));
         }
         Verb::Config(ConfigVerb::Check) => console::say(&load(&flags)?.to_toml())?,
         Verb::Completions { shell } => {

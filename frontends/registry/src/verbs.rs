@@ -1,16 +1,15 @@
 //! A verb from the command line to its output: here, or in the server that has the data open.
 
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::process::ExitCode;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::app::App;
 use crate::config::Config;
+use crate::console::Bar;
 use crate::data::DataFolder;
 use crate::failure::{FINDINGS, Failure};
-use crate::ops::{Command, Hidden, Outcome, Run, Step, Told, UserVerb};
-use crate::{console, control};
+use crate::ops::{BackupVerb, Command, Hidden, Outcome, Run, Step, Told, UserVerb};
+use crate::{carry, console, control};
 
 /// The longest password that is read from standard input, in bytes.
 const MAX_PASSWORD: u64 = 4096;
@@ -22,15 +21,19 @@ pub(crate) async fn run(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     read_password(&mut command)?;
+    if let Command::Backup(verb) = &mut command {
+        // The server works in another folder.
+        verb.make_absolute()?;
+        if let BackupVerb::Verify { from, backup } = verb {
+            return carry::verify(from, *backup, json).await;
+        }
+    }
     let folder = DataFolder::open(&config.data)?;
-    let bar = (!json && std::io::stderr().is_terminal()).then(bar);
+    let bar = Bar::new(json);
     let tell = |told: Told| match told {
         Told::Line(line) => console::say(&format!("{line}\n")),
-        Told::Progress { phase, done, .. } => {
-            if let Some(bar) = &bar {
-                bar.set_message(format!("{phase}: {done}"));
-                bar.tick();
-            }
+        Told::Progress { phase, done, bytes } => {
+            bar.show(&phase, done, bytes);
             Ok(())
         }
     };
@@ -38,11 +41,13 @@ pub(crate) async fn run(
         Some(server) => server.run(&command, tell).await,
         None => here(config, folder, command, tell).await,
     };
-    if let Some(bar) = &bar {
-        bar.finish_and_clear();
-    }
-    let outcome = ran?;
-    let text = if json { format!("{}\n", outcome.json) } else { outcome.text };
+    bar.clear();
+    show(&ran?, json)
+}
+
+/// Writes what a verb found, and says the exit code.
+pub(crate) fn show(outcome: &Outcome, json: bool) -> Result<ExitCode, Failure> {
+    let text = if json { format!("{}\n", outcome.json) } else { outcome.text.clone() };
     console::say(&text)?;
     Ok(if outcome.findings { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
 }
@@ -64,15 +69,6 @@ async fn here(
     };
     app.close().await?;
     done
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]");
-    let bar = ProgressBar::new_spinner();
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 /// Takes a password from standard input, where that was asked for.

@@ -39,7 +39,9 @@ use self::durable::Directories;
 use self::read::stream_file;
 use self::slot::{Slot, Slots, Unfinished};
 use self::writer::FsWriter;
-use super::{BlobStore, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, StoreError, WriteState};
+use super::{
+    BlobStore, LocalFiles, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, StoreError, WriteState,
+};
 use crate::disk::{Disk, DiskFile};
 
 /// What [`BlobStore`]'s promise of durability is worth.
@@ -350,6 +352,22 @@ impl BlobStore for FsStore {
             Ok(Err(error)) => Err(StoreError::Unmeasured { reason: error.to_string() }),
             Err(error) => Err(StoreError::Unmeasured { reason: error.to_string() }),
         }
+    }
+
+    fn local_files(&self) -> Option<&dyn LocalFiles> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl LocalFiles for FsStore {
+    fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.0.path(key)
+    }
+
+    async fn link(&self, file: &Path, size: u64, key: &ObjectKey) -> Result<bool, StoreError> {
+        let (file, of) = (file.to_owned(), key.clone());
+        self.blocking(key, move |inner| inner.link(&file, size, &of)).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The steps from written bytes to a durable name.
 
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -134,6 +135,41 @@ impl Inner {
             }
             slot.spoil(key, &error)
         })
+    }
+
+    /// Gives somebody else's file, of `size` bytes, the name `key` as well, durably; false where the
+    /// system can't.
+    pub(super) fn link(&self, file: &Path, size: u64, key: &ObjectKey) -> Result<bool, StoreError> {
+        use io::ErrorKind as Kind;
+
+        let path = self.path(key);
+        let open = self.disk.open_read(file).map_err(|error| failure(key, &error))?;
+        expect_size(key, size, open.len().map_err(|error| failure(key, &error))?)?;
+        // Its store may promise less than this one.
+        self.sync_file(&*open).map_err(|error| failure(key, &error))?;
+        self.ensure_parent(key, &path)?;
+        self.take_back_doubtful(key)?;
+        match self.disk.link(file, &path) {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::CrossesDevices
+                        | Kind::Unsupported
+                        | Kind::PermissionDenied
+                        | Kind::TooManyLinks
+                        | Kind::AlreadyExists
+                ) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(failure(key, &error)),
+        }
+        self.sync_parent(&path).map_err(|error| {
+            self.take_back(key);
+            failure(key, &error)
+        })?;
+        Ok(true)
     }
 
     /// Takes a name back whose fsync failed: nobody was told of it.

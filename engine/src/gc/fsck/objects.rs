@@ -58,7 +58,7 @@ impl Check<'_> {
                 counts.objects.add(entry.size);
                 match verdict {
                     Verdict::Named => {}
-                    Verdict::Garbage => counts.garbage.add(entry.size),
+                    Verdict::Garbage | Verdict::Waste => counts.garbage.add(entry.size),
                     Verdict::Foreign => counts.foreign.add(entry.size),
                 }
             }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use strongroom_engine::access::{self, PrincipalId};
 use strongroom_engine::gc::Subset;
+use strongroom_engine::id::BackupId;
 use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
 
 /// `ORGANISATION/REGISTRY`
@@ -106,6 +107,15 @@ pub(super) fn principal(text: &str) -> Result<PrincipalId, String> {
         return Err("write user:NAME or robot:NAME".to_owned());
     }
     PrincipalId::new(text).map_err(|error| error.to_string())
+}
+
+/// A backup's id, as `strongroom backup list` shows it.
+pub(crate) fn backup_id(text: &str) -> Result<BackupId, String> {
+    match u64::from_str_radix(text, 16) {
+        Ok(id) if text.len() == 16 => Ok(BackupId(id)),
+        _ => Err("a backup is named by 16 hexadecimal digits; `strongroom backup list` shows them"
+            .to_owned()),
+    }
 }
 
 /// What a member may do.

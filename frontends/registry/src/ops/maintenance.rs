@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use strongroom_engine::gc::{
-    AdoptOptions, CollectOptions, CollectReport, FsckOptions, Progress, ScrubOptions, Tally,
+    AdoptOptions, CollectOptions, CollectReport, FsckOptions, FsckReport, Progress, ScrubOptions,
+    Tally,
 };
 use strongroom_engine::name::OrganisationName;
 
@@ -40,7 +41,7 @@ pub(super) async fn gc(app: &App, dry_run: bool, teller: &Teller) -> Result<Outc
     Ok(Outcome::new(text, json.into()))
 }
 
-fn line(what: &str, tally: Tally) -> String {
+pub(crate) fn line(what: &str, tally: Tally) -> String {
     format!("    {what}: {} ({})\n", tally.count, size(tally.bytes))
 }
 
@@ -48,11 +49,11 @@ fn plain_line(what: &str, count: u64) -> String {
     format!("    {what}: {count}\n")
 }
 
-fn tally_json(tally: Tally) -> Value {
+pub(crate) fn tally_json(tally: Tally) -> Value {
     json!({ "count": tally.count, "bytes": tally.bytes })
 }
 
-fn tallies(report: &CollectReport) -> [(&'static str, &'static str, Tally); 10] {
+fn tallies(report: &CollectReport) -> [(&'static str, &'static str, Tally); 11] {
     [
         ("links", "links removed", report.links),
         ("given_up", "contents given up", report.given_up),
@@ -62,6 +63,7 @@ fn tallies(report: &CollectReport) -> [(&'static str, &'static str, Tally); 10] 
         ("uncopied", "copies of manifests that are gone", report.uncopied),
         ("uploads", "uploads expired", report.uploads),
         ("orphans", "objects that nothing named", report.orphans),
+        ("pinned", "objects that are pinned for backups", report.pinned),
         ("foreign", "objects that are not ours, left alone", report.foreign),
         ("tenant_objects", "objects of deleted tenants", report.tenant_objects),
     ]
@@ -81,7 +83,11 @@ pub(super) async fn fsck(app: &App, deep: bool, teller: &Teller) -> Result<Outco
     let watch = |progress: &Progress| {
         teller.progress(progress.phase, progress.done, progress.bytes);
     };
-    let report = app.engine.fsck(&options, &watch).await?;
+    Ok(fsck_outcome(&app.engine.fsck(&options, &watch).await?))
+}
+
+/// What a check found, for people and for scripts.
+pub(crate) fn fsck_outcome(report: &FsckReport) -> Outcome {
     let counts = &report.counts;
     let verdict = match report.wrong {
         0 => "clean".to_owned(),
@@ -129,7 +135,7 @@ pub(super) async fn fsck(app: &App, deep: bool, teller: &Teller) -> Result<Outco
         "foreign": tally_json(counts.foreign),
         "lines": counts.lines,
     });
-    Ok(Outcome { text, json, findings: !report.is_clean() })
+    Outcome { text, json, findings: !report.is_clean() }
 }
 
 pub(super) async fn scrub(

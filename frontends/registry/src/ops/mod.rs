@@ -10,7 +10,8 @@
 mod accounts;
 mod args;
 mod audit;
-mod maintenance;
+pub(crate) mod backup;
+pub(crate) mod maintenance;
 mod table;
 mod tenants;
 
@@ -26,7 +27,11 @@ use tokio::sync::mpsc;
 
 use self::args::Share;
 pub(crate) use accounts::{RobotVerb, TokenVerb, UserVerb};
+pub(crate) use args::backup_id;
 pub(crate) use audit::AuditVerb;
+pub(crate) use backup::BackupVerb;
+pub(crate) use maintenance::fsck_outcome;
+pub(crate) use table::size;
 pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
 
 use crate::app::App;
@@ -74,6 +79,9 @@ pub(crate) enum Command {
     },
     /// Give room that the metadata no longer needs back to the system
     Compact,
+    /// Make backups while everybody works, and look after those that were made
+    #[command(subcommand)]
+    Backup(BackupVerb),
     /// Look after people: create, list, shut out, delete, set passwords
     #[command(subcommand)]
     User(UserVerb),
@@ -117,7 +125,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn new(text: impl Into<String>, json: Value) -> Self {
+    pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
         Self { text: text.into(), json, findings: false }
     }
 }
@@ -210,6 +218,7 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
         }
         Command::Adopt { dry_run } => maintenance::adopt(app, dry_run, teller).await,
         Command::Compact => maintenance::compact(app).await,
+        Command::Backup(verb) => backup::backup(app, verb, teller).await,
         Command::User(verb) => accounts::user(app, verb).await,
         Command::Robot(verb) => accounts::robot(app, verb).await,
         Command::Token(verb) => accounts::token(app, verb).await,

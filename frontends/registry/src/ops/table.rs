@@ -26,7 +26,7 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// A number of bytes, short.
 #[expect(clippy::cast_precision_loss, reason = "it is rounded to a tenth anyhow")]
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes as f64;
     let mut shown = None;
