@@ -17,12 +17,12 @@ use std::collections::HashSet;
 
 use crate::audit::{Event, EventKind, SYSTEM};
 use crate::change::{Attempt, Change};
-use crate::content::{ObjectEntry, ObjectKey, StoreError};
+use crate::content::{ObjectEntry, StoreError};
 use crate::core::Core;
 use crate::error::Error;
+use crate::gc::CollectReport;
 use crate::gc::pins::Pins;
 use crate::gc::walk::Pages;
-use crate::gc::{CollectReport, Progress, Watch};
 use crate::id::{OrganisationId, SessionId};
 use crate::keys::{self, object};
 use crate::meta::prefix_range;
@@ -46,43 +46,34 @@ pub(super) enum Verdict {
     Foreign,
 }
 
-/// Deletes the garbage below `prefix`.
+/// Deletes the garbage of a page of objects, listed before this is called.
 pub(super) async fn sweep(
     core: &Core,
-    prefix: &str,
+    entries: &[ObjectEntry],
     dry_run: bool,
     report: &mut CollectReport,
-    watch: Watch<'_>,
 ) -> Result<(), Error> {
-    let mut after: Option<ObjectKey> = None;
-    let mut done = 0;
-    loop {
-        let entries = core.blobs.list(prefix, after.as_ref(), PAGE_OBJECTS).await?;
-        let Some(last) = entries.last() else { return Ok(()) };
-        after = Some(last.key.clone());
-        done += entries.len() as u64;
-        let mut garbage = Vec::new();
-        let verdicts = judge(core, &entries).await?;
-        // After the verdicts: see `pins`.
-        let pinned = Pins::load(core).await?.any();
-        for (entry, verdict) in entries.iter().zip(verdicts) {
-            match verdict {
-                Verdict::Named => {}
-                Verdict::Foreign => report.foreign.add(entry.size),
-                Verdict::Garbage if pinned => report.pinned.add(entry.size),
-                _ if dry_run => report.orphans.add(entry.size),
-                Verdict::Garbage | Verdict::Waste => garbage.push(entry),
-            }
+    let mut garbage = Vec::new();
+    let verdicts = judge(core, entries).await?;
+    // After the verdicts: see `pins`.
+    let pinned = Pins::load(core).await?.any();
+    for (entry, verdict) in entries.iter().zip(verdicts) {
+        match verdict {
+            Verdict::Named => {}
+            Verdict::Foreign => report.foreign.add(entry.size),
+            Verdict::Garbage if pinned => report.pinned.add(entry.size),
+            _ if dry_run => report.orphans.add(entry.size),
+            Verdict::Garbage | Verdict::Waste => garbage.push(entry),
         }
-        announce(core, &garbage).await?;
-        for entry in garbage {
-            match remove(core, entry).await {
-                Ok(()) => report.orphans.add(entry.size),
-                Err(error) => report.failure(None, &error),
-            }
-        }
-        watch(&Progress { phase: "objects", done, bytes: 0 });
     }
+    announce(core, &garbage).await?;
+    for entry in garbage {
+        match remove(core, entry).await {
+            Ok(()) => report.orphans.add(entry.size),
+            Err(error) => report.failure(None, &error),
+        }
+    }
+    Ok(())
 }
 
 /// Writes a line for each object that is about to be deleted, all in one commit: no row is removed
