@@ -16,7 +16,7 @@ use http::header::AUTHORIZATION;
 pub const MAX_LENGTH: usize = 16 * 1024;
 
 /// The longest user name, in bytes.
-const MAX_USER: usize = 256;
+pub const MAX_USER: usize = 256;
 
 /// Something that must not be shown. Its Debug says so; to use it, call [`expose`](Self::expose).
 #[derive(Clone, PartialEq, Eq)]
@@ -81,6 +81,16 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
+    /// A name and a password that came in another way than by the header: the same names are good.
+    pub fn basic(user: &str, password: &str) -> Result<Self, CredentialsError> {
+        // RFC 7617, section 2: no control characters. They would travel into logs and audit lines.
+        let control = user.chars().chain(password.chars()).any(char::is_control);
+        if user.len() > MAX_USER || control {
+            return Err(CredentialsError::Malformed);
+        }
+        Ok(Self::Basic { user: user.to_owned(), password: Secret::new(password) })
+    }
+
     /// Reads the Authorization header of a request.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, CredentialsError> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -108,9 +118,7 @@ fn basic(encoded: &str) -> Option<Credentials> {
     let decoded = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (user, password) = text.split_once(':')?;
-    // RFC 7617, section 2: no control characters. They would travel into logs and audit lines.
-    let fit = user.len() <= MAX_USER && !text.chars().any(char::is_control);
-    fit.then(|| Credentials::Basic { user: user.to_owned(), password: Secret::new(password) })
+    Credentials::basic(user, password).ok()
 }
 
 /// RFC 6750, section 2.1: `b64token`.

@@ -13,7 +13,7 @@ use serde_json::json;
 use strongroom_engine::access::Origin;
 use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
-use strongroom_http::{Body, RequestBody, RequestContext};
+use strongroom_http::{Body, RequestBody, RequestBodyError, RequestContext};
 
 use crate::challenge;
 use crate::embedded::{Embedded, ExchangeError, Exchanged, Grant};
@@ -35,8 +35,15 @@ struct Asked {
     offline: Option<String>,
 }
 
-/// Why a request is no good: OAuth2's word for it, and a sentence.
-struct Bad(&'static str, String);
+/// Why a request is no good.
+enum Bad {
+    /// What it asks: OAuth2's word for it, and a sentence.
+    Request(&'static str, String),
+    /// What it says of who sends it can't be read: as wrong as a wrong password.
+    Credentials,
+    /// Its body.
+    Body(RequestBodyError),
+}
 
 /// Answers a request to [`PATH`].
 pub async fn answer(
@@ -66,7 +73,11 @@ pub async fn answer(
     };
     let Asked { grant, scopes, offline } = match asked {
         Ok(asked) => asked,
-        Err(Bad(error, why)) => return refused(StatusCode::BAD_REQUEST, error, &why),
+        Err(Bad::Request(error, why)) => return refused(StatusCode::BAD_REQUEST, error, &why),
+        Err(Bad::Credentials) => return not_vouched(&IdentityError::Wrong),
+        Err(Bad::Body(error)) => {
+            return refused(error.status(), "invalid_request", &error.to_string());
+        }
     };
     match provider.exchange(&grant, &scopes, offline.as_deref(), &origin).await {
         Ok(given) => granted(&given),
@@ -80,8 +91,8 @@ pub async fn answer(
 }
 
 fn from_query(request: &Request<RequestBody>) -> Result<Asked, Bad> {
-    let credentials = Credentials::from_headers(request.headers())
-        .map_err(|error| Bad("invalid_request", error.to_string()))?;
+    let credentials =
+        Credentials::from_headers(request.headers()).map_err(|_unread| Bad::Credentials)?;
     let fields = fields(request.uri().query().unwrap_or_default().as_bytes());
     let offline = (field(&fields, "offline_token") == Some("true"))
         .then(|| field(&fields, "client_id").unwrap_or(UNNAMED).to_owned());
@@ -89,22 +100,21 @@ fn from_query(request: &Request<RequestBody>) -> Result<Asked, Bad> {
 }
 
 async fn from_form(request: Request<RequestBody>) -> Result<Asked, Bad> {
-    let bad = |why: &str| Bad("invalid_request", why.to_owned());
-    let form = request.into_body().collect_limited(MAX_FORM).await;
-    let form = form.map_err(|error| Bad("invalid_request", error.to_string()))?;
+    let form = request.into_body().collect_limited(MAX_FORM).await.map_err(Bad::Body)?;
     let fields = fields(&form);
     let need = |name: &str| {
-        field(&fields, name).ok_or_else(|| bad(&format!("the form has no field {name}")))
+        let absent = || Bad::Request("invalid_request", format!("the form has no field {name}"));
+        field(&fields, name).ok_or_else(absent)
     };
     let grant = match need("grant_type")? {
-        "password" => Grant::Credentials(Credentials::Basic {
-            user: need("username")?.to_owned(),
-            password: Secret::new(need("password")?),
-        }),
+        "password" => {
+            let credentials = Credentials::basic(need("username")?, need("password")?);
+            Grant::Credentials(credentials.map_err(|_unread| Bad::Credentials)?)
+        }
         "refresh_token" => Grant::Refresh(Secret::new(need("refresh_token")?)),
         _ => {
             let why = "the grant type is neither password nor refresh_token";
-            return Err(Bad("unsupported_grant_type", why.to_owned()));
+            return Err(Bad::Request("unsupported_grant_type", why.to_owned()));
         }
     };
     let offline = (field(&fields, "access_type") == Some("offline"))
@@ -124,7 +134,7 @@ fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
 
 fn scopes(fields: &Fields) -> Result<Vec<Scope>, Bad> {
     let asked = fields.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value.as_str());
-    scope::parse(asked).map_err(|error| Bad("invalid_scope", error.to_string()))
+    scope::parse(asked).map_err(|error| Bad::Request("invalid_scope", error.to_string()))
 }
 
 fn granted(given: &Exchanged) -> Response<Body> {
@@ -190,6 +200,7 @@ fn waiting(mut response: Response<Body>, wait: Duration) -> Response<Body> {
 fn refused(status: StatusCode, error: &str, why: &str) -> Response<Body> {
     let code = match status {
         StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
+        StatusCode::PAYLOAD_TOO_LARGE => "SIZE_INVALID",
         StatusCode::TOO_MANY_REQUESTS => "TOOMANYREQUESTS",
         StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
         _ => "UNSUPPORTED",
@@ -210,3 +221,6 @@ fn reply(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,4 +25,4 @@ pub mod token;
 
 pub use access::Access;
 pub use embedded::Embedded;
-pub use provider::{IdentityError, IdentityProvider};
+pub use provider::{IdentityError, IdentityProvider, Sought, Vouched};

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -111,6 +112,8 @@ pub struct Passwords {
     cost: Cost,
     entropy: Arc<dyn Entropy>,
     working: Arc<Semaphore>,
+    /// How many were worked on.
+    worked: Arc<AtomicU64>,
     queued: Arc<Semaphore>,
     /// What the passwords of unknown people are checked against.
     nobody: StoredPassword,
@@ -131,6 +134,7 @@ impl Passwords {
             cost,
             entropy,
             working: Arc::new(Semaphore::new(at_once)),
+            worked: Arc::default(),
             queued: Arc::new(Semaphore::new(at_once * (1 + WAITING))),
             nobody,
         })
@@ -152,6 +156,11 @@ impl Passwords {
         self.work(move || verify(cost, password.as_bytes(), &stored)).await
     }
 
+    /// How many passwords were hashed or checked since the start.
+    pub fn worked(&self) -> u64 {
+        self.worked.load(Ordering::Relaxed)
+    }
+
     /// Takes as long as checking `password` for somebody does: for names that nobody has, so that
     /// the time tells nothing (THREATS A15).
     pub async fn verify_nobody(&self, password: &str) -> Result<(), PasswordError> {
@@ -167,6 +176,7 @@ impl Passwords {
         let queued = queued.map_err(|_full| PasswordError::Busy)?;
         let working = Arc::clone(&self.working).acquire_owned().await;
         let working = working.map_err(|_closed| PasswordError::Failed)?;
+        self.worked.fetch_add(1, Ordering::Relaxed);
         // The places stay taken while the work runs, even when nobody waits for it any more.
         let task = tokio::task::spawn_blocking(move || {
             let _held = (queued, working);

@@ -1,7 +1,8 @@
 //! The question every frontend asks before anything else: who is this?
 //!
-//! A provider turns [`Credentials`] into a [`Caller`]: a principal, and the most its token lets it do.
-//! What the caller may do where is no question for a provider, but for the engine's authorizer.
+//! A provider turns [`Credentials`] into a [`Caller`]: a principal, and the most its token lets it do;
+//! and says whether another token could do more ([`Sought`]), so that a client is sent for one
+//! where that helps, and only there. What the caller may do where is no question for a provider, but for the engine's authorizer.
 //! Uncertain means no (DESIGN D12): where what a decision depends on is away, the answer is
 //! [`IdentityError::Unavailable`], never a pass and never anonymous.
 
@@ -10,8 +11,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderValue;
-use strongroom_engine::access::{Caller, Origin};
+use strongroom_engine::access::{Action, Caller, Origin};
+use strongroom_engine::name::RepositoryPath;
 use strongroom_http::auth::Credentials;
+
+use crate::challenge::Refusal;
+use crate::scope::{Resource, Scope};
 
 /// Vouches for callers.
 #[async_trait]
@@ -24,21 +29,71 @@ pub trait IdentityProvider: Send + Sync + fmt::Debug {
         &self,
         credentials: &Credentials,
         origin: Origin,
-    ) -> Result<Caller, IdentityError>;
+    ) -> Result<Vouched, IdentityError>;
 
-    /// The values of `WWW-Authenticate` for a 401, the preferred one first; at least one.
+    /// The values of `WWW-Authenticate` for a 401, the preferred one first; at least one. `refusal`
+    /// is why.
     ///
     /// `base_url` is what the client calls this server (`https://host:port`, without a slash at the
     /// end), as far as it is known. `scope` is what a token must be for, in the words of the token
     /// specification (`repository:acme/main/api:pull,push`).
-    fn challenge(&self, base_url: Option<&str>, scope: Option<&str>) -> Vec<HeaderValue>;
+    fn challenge(
+        &self,
+        base_url: Option<&str>,
+        scope: Option<&str>,
+        refusal: Refusal,
+    ) -> Vec<HeaderValue>;
+}
 
-    /// The value of `WWW-Authenticate` that asks for a name and a password in the request itself:
-    /// for what no token can be asked for. `None` where the provider takes none.
-    ///
-    /// Not a part of [`Self::challenge`]: of two challenges some clients answer the wrong one.
-    fn basic_challenge(&self) -> Option<HeaderValue> {
-        None
+/// Somebody who is vouched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouched {
+    /// Who.
+    pub caller: Caller,
+    /// What the credentials are for.
+    pub sought: Sought,
+}
+
+impl From<Caller> for Vouched {
+    /// Somebody for whom no other credentials would do more.
+    fn from(caller: Caller) -> Self {
+        Self { caller, sought: Sought::Everything }
+    }
+}
+
+/// What credentials are for: not what they grant (that is the caller's ceiling), but what was asked
+/// for. What was asked for and not granted, no other token of the same owner will grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// For all that their owner may do.
+    Everything,
+    /// A token, for these.
+    Only(Vec<Scope>),
+}
+
+impl Sought {
+    /// Whether they are for `action` in a repository.
+    pub fn covers(&self, action: Action, path: &RepositoryPath) -> bool {
+        let Self::Only(scopes) = self else { return true };
+        scopes.iter().any(|scope| {
+            let here = match &scope.resource {
+                Resource::Repository(name) => {
+                    name.parse::<RepositoryPath>().is_ok_and(|named| named == *path)
+                }
+                Resource::Catalog => false,
+            };
+            here && match action {
+                Action::List | Action::Pull => scope.actions.pull,
+                Action::Push => scope.actions.push,
+                Action::Delete | Action::Manage => scope.actions.delete,
+            }
+        })
+    }
+
+    /// Whether they are for the list of all repositories.
+    pub fn covers_catalog(&self) -> bool {
+        let Self::Only(scopes) = self else { return true };
+        scopes.iter().any(|scope| scope.resource == Resource::Catalog && !scope.actions.is_empty())
     }
 }
 

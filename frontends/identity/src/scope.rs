@@ -84,6 +84,15 @@ impl Actions {
         }
     }
 
+    /// What this has and `other` lacks.
+    pub fn without(self, other: Self) -> Self {
+        Self {
+            pull: self.pull && !other.pull,
+            push: self.push && !other.push,
+            delete: self.delete && !other.delete,
+        }
+    }
+
     /// Whether it is none at all.
     pub fn is_empty(self) -> bool {
         self == Self::default()

@@ -3,10 +3,13 @@
 //! **Promises.** A client that sends Basic with each request costs one argon2 in
 //! [`PasswordCache::new`]'s time, not one a request; what is remembered is a keyed hash under a key
 //! that only this process has, and over the stored hash as well, so that a changed password is
-//! unknown at once. Guesses are limited per person and address, per address, and per person; only what
-//! was not remembered counts, so an attacker doesn't lock out whoever is signed in already.
+//! unknown at once. Guesses are limited per address, per person and address, and per person; only what
+//! was not remembered counts, so an attacker doesn't lock out whoever is signed in already. A
+//! name that somebody made up costs a few bytes, however long it is, and none where its address
+//! has no guesses left.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -92,7 +95,8 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    const fn new(burst: u32, pause: Duration) -> Self {
+    /// `burst` at once, at least one.
+    pub const fn new(burst: u32, pause: Duration) -> Self {
         match NonZeroU32::new(burst) {
             Some(burst) => Self { burst, pause },
             None => Self { burst: NonZeroU32::MIN, pause },
@@ -151,11 +155,15 @@ impl governor::clock::Clock for Monotonic {
 
 type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, Monotonic, NoOpMiddleware<Nanos>>;
 
-/// Limits guesses.
+/// Limits guesses. Names are kept as hashes: what they are is the client's to choose.
 pub struct Guesses {
-    pairs: Limiter<(String, IpAddr)>,
+    pairs: Limiter<u64>,
     addresses: Limiter<IpAddr>,
-    users: Limiter<String>,
+    users: Limiter<u64>,
+    /// The pairs that have no guess left, until when: those are refused before they cost others of
+    /// their address anything.
+    spent: Cache<u64, Nanos>,
+    hasher: RandomState,
     clock: Monotonic,
     since_sweep: AtomicU32,
 }
@@ -171,6 +179,8 @@ impl Guesses {
             pairs: RateLimiter::dashmap_with_clock(allowances.pair.quota(), clock.clone()),
             addresses: RateLimiter::dashmap_with_clock(allowances.address.quota(), clock.clone()),
             users: RateLimiter::dashmap_with_clock(allowances.user.quota(), clock.clone()),
+            spent: Cache::new(CAPACITY),
+            hasher: RandomState::new(),
             clock,
             since_sweep: AtomicU32::new(0),
         }
@@ -181,14 +191,23 @@ impl Guesses {
     pub fn take(&self, user: &str, client: IpAddr) -> Result<(), TooManyGuesses> {
         self.sweep();
         let client = client_key(client);
-        // The narrowest first: who has used up his own uses up nothing of others.
-        let wait = |not_until: governor::NotUntil<Nanos>| {
-            let seconds = not_until.wait_time_from(self.clock.now()).as_secs() + 1;
-            TooManyGuesses { retry_after: Duration::from_secs(seconds) }
+        let now = self.clock.now();
+        let refused = |wait: Duration| TooManyGuesses {
+            retry_after: Duration::from_secs(wait.as_secs() + 1),
         };
-        self.pairs.check_key(&(user.to_owned(), client)).map_err(wait)?;
-        self.addresses.check_key(&client).map_err(wait)?;
-        self.users.check_key(&user.to_owned()).map_err(wait)
+        let wait = |not_until: governor::NotUntil<Nanos>| not_until.wait_time_from(now);
+        let pair = self.hasher.hash_one((user, client));
+        if let Some(until) = self.spent.get(&pair).filter(|until| *until > now) {
+            return Err(refused(until.saturating_sub(now).into()));
+        }
+        // The address before anything that is kept by name: else each name of a flood would be.
+        self.addresses.check_key(&client).map_err(wait).map_err(refused)?;
+        self.pairs.check_key(&pair).map_err(|not_until| {
+            let wait = wait(not_until);
+            self.spent.insert(pair, now + Nanos::from(wait));
+            refused(wait)
+        })?;
+        self.users.check_key(&self.hasher.hash_one(user)).map_err(wait).map_err(refused)
     }
 
     /// Names that attackers make up must not stay in memory for ever.
@@ -293,6 +312,33 @@ mod tests {
         }
         guesses.take("jo", client(5)).unwrap_err();
         guesses.take("al", client(5)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_on_guessing_uses_up_nothing_of_others_at_the_address() {
+        let hour = Duration::from_hours(1);
+        let guesses = Guesses::new(Allowances {
+            pair: Allowance::new(2, hour),
+            address: Allowance::new(5, hour),
+            user: Allowance::new(100, hour),
+        });
+        let taken = (0..100).filter(|_| guesses.take("jo", client(1)).is_ok()).count();
+        assert_eq!(taken, 2);
+        // The third was looked at, and those after it cost nothing.
+        for other in ["al", "bo"] {
+            guesses.take(other, client(1)).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_names_from_one_address_is_kept_by_none_of_them() {
+        let guesses = guesses();
+        let long = "x".repeat(60_000);
+        for n in 0..10_000 {
+            guesses.take(&format!("{n}{long}"), client(1)).ok();
+        }
+        assert!(guesses.pairs.len() <= 3, "{}", guesses.pairs.len());
+        assert!(guesses.users.len() <= 3, "{}", guesses.users.len());
     }
 
     #[tokio::test(start_paused = true)]

@@ -122,6 +122,8 @@ pub struct Granted {
     pub subject: String,
     /// What it grants: at most this, of what its subject may do.
     pub scopes: Vec<Scope>,
+    /// What was asked for with it and is not granted: no other token will grant that.
+    pub refused: Vec<Scope>,
     /// Its own name, for the audit trail.
     pub id: String,
 }
@@ -157,6 +159,14 @@ struct Claims {
     iat: u64,
     jti: String,
     access: Vec<Access>,
+    /// Ours, beside those of the Docker token spec.
+    refused: Vec<Access>,
+}
+
+impl Claims {
+    fn is_too_much(&self) -> bool {
+        self.access.len() > MAX_ACCESS || self.refused.len() > MAX_ACCESS
+    }
 }
 
 /// Makes and checks access tokens. Clones share their keys.
@@ -192,8 +202,17 @@ impl Tokens {
         self.keys.store(Arc::new(keys));
     }
 
-    /// A token for `subject`, granting `scopes`. Those that grant nothing are left out.
-    pub fn issue(&self, subject: &str, scopes: &[Scope]) -> Result<Issued, TokenError> {
+    /// A token for `subject`, granting `scopes`, that was asked to grant `refused`, too. What grants or
+    /// refuses nothing is left out.
+    pub fn issue(
+        &self,
+        subject: &str,
+        scopes: &[Scope],
+        refused: &[Scope],
+    ) -> Result<Issued, TokenError> {
+        let said = |scopes: &[Scope]| {
+            scopes.iter().filter(|s| !s.actions.is_empty()).map(Access::from).collect::<Vec<_>>()
+        };
         let keys = self.keys.load();
         let now = self.now();
         let expires_in = self.lifetime.as_secs();
@@ -205,13 +224,14 @@ impl Tokens {
             nbf: now,
             iat: now,
             jti: URL_SAFE_NO_PAD.encode(self.seams.random_16()),
-            access: scopes.iter().filter(|s| !s.actions.is_empty()).map(Access::from).collect(),
+            access: said(scopes),
+            refused: said(refused),
         };
         let header = Header { kid: Some(keys.newest.id.clone()), ..Header::new(ALGORITHM) };
         let key = EncodingKey::from_secret(&keys.newest.secret);
         let token = jsonwebtoken::encode(&header, &claims, &key);
         let token = token.map_err(|_| TokenError::Signing)?;
-        if token.len() > MAX_LENGTH || claims.access.len() > MAX_ACCESS {
+        if token.len() > MAX_LENGTH || claims.is_too_much() {
             return Err(TokenError::TooLong);
         }
         Ok(Issued { token, expires_in, issued_at: now })
@@ -250,11 +270,16 @@ impl Tokens {
         if !sane || !begun || claims.exp <= now {
             return Err(TokenError::Time);
         }
-        if claims.access.len() > MAX_ACCESS {
+        if claims.is_too_much() {
             return Err(TokenError::Form);
         }
-        let scopes = claims.access.iter().filter_map(Access::scope).collect();
-        Ok(Granted { subject: claims.sub, scopes, id: claims.jti })
+        let scopes = |access: &[Access]| access.iter().filter_map(Access::scope).collect();
+        Ok(Granted {
+            scopes: scopes(&claims.access),
+            refused: scopes(&claims.refused),
+            subject: claims.sub,
+            id: claims.jti,
+        })
     }
 
     fn now(&self) -> u64 {

@@ -2,20 +2,22 @@
 //!
 //! Three answers to a refusal (DESIGN D12; token specification, "Requesting a Token"):
 //! - 401 with a challenge, where signing in may help: to whoever has not signed in, and to whoever's
-//!   token was not issued for this, since its bearer gets the right one with the challenge;
+//!   token was not asked for this, since its bearer gets the right one with the challenge. A token
+//!   that was asked for this and could not have it is not sent for another: that would be the same;
 //! - 404, to whoever may not know;
 //! - 403, to whoever may know but not do it.
 //!
 //! None of them depends on whether what is hidden exists.
 
 use http::header::{HeaderName, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use strongroom_engine::access::{Action, Caller, Ceiling, Origin, Principal};
+use http::{HeaderMap, StatusCode};
+use strongroom_engine::access::{Action, Caller, Origin, Principal};
 use strongroom_engine::name::RepositoryPath;
 use strongroom_engine::{Error, Repository};
 use strongroom_http::RequestContext;
 use strongroom_http::auth::Credentials;
-use strongroom_identity::{Access, IdentityError};
+use strongroom_identity::challenge::Refusal;
+use strongroom_identity::{Access, IdentityError, Sought, Vouched};
 
 use crate::error::{Code, Failure};
 use crate::query::Query;
@@ -29,7 +31,8 @@ const MAX_USER_AGENT: usize = 256;
 /// Somebody who asks for something.
 pub(crate) struct Asked {
     pub(crate) caller: Caller,
-    bearer: bool,
+    /// What the credentials are for.
+    sought: Sought,
     /// What a client without the right to this is told.
     challenge: Challenge,
 }
@@ -55,13 +58,17 @@ impl Oci {
         let headers = &input.headers;
         let credentials = match Credentials::from_headers(headers) {
             Ok(credentials) => credentials,
-            Err(error) => return Err(self.unauthorized(&challenge, error.to_string())),
+            Err(error) => {
+                let refusal = Refusal::InvalidToken;
+                return Err(self.unauthorized(&challenge, refusal, error.to_string()));
+            }
         };
-        let caller = match self.identity.authenticate(&credentials, origin(headers, context)).await
-        {
-            Ok(caller) => caller,
+        let vouched = self.identity.authenticate(&credentials, origin(headers, context)).await;
+        let Vouched { caller, sought } = match vouched {
+            Ok(vouched) => vouched,
             Err(error @ IdentityError::Wrong) => {
-                return Err(self.unauthorized(&challenge, error.to_string()));
+                let refusal = Refusal::InvalidToken;
+                return Err(self.unauthorized(&challenge, refusal, error.to_string()));
             }
             Err(error) => return Err(error.into()),
         };
@@ -74,10 +81,14 @@ impl Oci {
             Access::SignedIn => anonymous,
         };
         if must_sign_in {
-            return Err(self.unauthorized(&challenge, "sign in first".to_owned()));
+            let message = "sign in first".to_owned();
+            return Err(self.unauthorized(&challenge, Refusal::Absent, message));
         }
-        let bearer = matches!(credentials, Credentials::Bearer(_));
-        Ok(Asked { caller, bearer, challenge })
+        if *operation == Operation::Catalog && !sought.covers_catalog() {
+            let message = "this token is not for the catalog".to_owned();
+            return Err(self.unauthorized(&challenge, Refusal::InsufficientScope, message));
+        }
+        Ok(Asked { caller, sought, challenge })
     }
 
     /// Opens the repository, or says why not.
@@ -87,67 +98,42 @@ impl Oci {
         path: &RepositoryPath,
         action: Action,
     ) -> Result<Repository, Failure> {
+        let sign_in = |refusal| {
+            let message = "sign in, with rights to this repository".to_owned();
+            self.unauthorized(&asked.challenge, refusal, message)
+        };
+        // Before anything is looked at: whatever is there, this token is not for it.
+        if !asked.sought.covers(action, path) {
+            return Err(sign_in(Refusal::InsufficientScope));
+        }
         match self.engine.repository(&asked.caller, path, action).await {
             Ok(repository) => Ok(repository),
-            Err(error @ (Error::NameUnknown { .. } | Error::Denied { .. })) => {
-                let anonymous = asked.caller.principal == Principal::Anonymous;
-                let narrow = asked.bearer && !asked.caller.ceiling.covers(action, path);
-                if anonymous || narrow {
-                    let message = "sign in, with rights to this repository";
-                    Err(self.unauthorized(&asked.challenge, message.to_owned()))
-                } else {
-                    Err(error.into())
-                }
+            Err(Error::NameUnknown { .. } | Error::Denied { .. })
+                if asked.caller.principal == Principal::Anonymous =>
+            {
+                Err(sign_in(Refusal::Absent))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether the caller's token can speak for the source of a mount; `None` is "wherever it is".
-    ///
-    /// A token that was issued before the client knew its source is sent for another. One that names
-    /// repositories can't be for all of them: where the source is left open the client is asked to
-    /// sign the request with its own name and password, if the provider takes such.
-    pub(crate) fn allow_source(
-        &self,
-        asked: &Asked,
-        from: Option<&RepositoryPath>,
-    ) -> Result<(), Failure> {
-        let ceiling = &asked.caller.ceiling;
-        let enough = match from {
-            Some(from) => ceiling.covers(Action::Pull, from),
-            None => *ceiling == Ceiling::Unlimited,
-        };
-        if enough || !asked.bearer {
+    /// Fails where the caller's token was issued before the client knew the source of its mount: it is
+    /// sent for another. A mount that leaves its source open finds it as far as the token reaches.
+    pub(crate) fn allow_source(&self, asked: &Asked, from: &RepositoryPath) -> Result<(), Failure> {
+        if asked.sought.covers(Action::Pull, from) {
             return Ok(());
         }
-        let challenges = match from {
-            Some(_) => self.challenges(&asked.challenge),
-            None => match self.identity.basic_challenge() {
-                Some(basic) => vec![basic],
-                None => return Ok(()),
-            },
-        };
-        Err(unauthorized(
-            challenges,
-            "this token does not reach the source of the mount".to_owned(),
-        ))
+        let message = "this token does not reach the source of the mount".to_owned();
+        Err(self.unauthorized(&asked.challenge, Refusal::InsufficientScope, message))
     }
 
-    fn challenges(&self, challenge: &Challenge) -> Vec<HeaderValue> {
+    fn unauthorized(&self, challenge: &Challenge, refusal: Refusal, message: String) -> Failure {
         let Challenge { base_url, scope } = challenge;
-        self.identity.challenge(base_url.as_deref(), scope.as_deref())
+        let challenges = self.identity.challenge(base_url.as_deref(), scope.as_deref(), refusal);
+        let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
+            .with(API_VERSION, API_VERSION_2);
+        challenges.into_iter().fold(failure, |failure, value| failure.with(WWW_AUTHENTICATE, value))
     }
-
-    fn unauthorized(&self, challenge: &Challenge, message: String) -> Failure {
-        unauthorized(self.challenges(challenge), message)
-    }
-}
-
-fn unauthorized(challenges: Vec<HeaderValue>, message: String) -> Failure {
-    let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
-        .with(API_VERSION, API_VERSION_2);
-    challenges.into_iter().fold(failure, |failure, value| failure.with(WWW_AUTHENTICATE, value))
 }
 
 /// What a token must be for, in the words of the token specification.

@@ -63,12 +63,9 @@ async fn mounted(
     digest: &Digest,
     from: Option<&str>,
 ) -> Result<bool, Failure> {
-    let Some(from) = from else {
-        oci.allow_source(asked, None)?;
-        return Ok(repository.mount_from_any(digest).await?);
-    };
+    let Some(from) = from else { return Ok(repository.mount_from_any(digest).await?) };
     let Ok(from) = from.parse::<RepositoryPath>() else { return Ok(false) };
-    oci.allow_source(asked, Some(&from))?;
+    oci.allow_source(asked, &from)?;
     match oci.engine.repository(&asked.caller, &from, Action::Pull).await {
         Ok(from) => Ok(repository.mount(digest, &from).await?),
         Err(Error::NameUnknown { .. } | Error::Denied { .. }) => Ok(false),

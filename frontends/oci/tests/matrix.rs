@@ -180,8 +180,12 @@ async fn a_token_for_something_else_is_sent_for_another() {
         let answer = ask(token, task, name).await;
         answer.error(S::UNAUTHORIZED, "UNAUTHORIZED");
         let challenge = answer.header("www-authenticate");
-        assert!(challenge.ends_with(&format!(",scope=\"{scope}\"")), "{token}: {challenge}");
+        let ends = format!(",why=InsufficientScope,scope=\"{scope}\"");
+        assert!(challenge.ends_with(&ends), "{token}: {challenge}");
     }
+    // Asked for this, and not given it: another token would be the same.
+    ask("writer/acme/main/api/cut", 2, PRIVATE).await.expect(S::OK);
+    ask("writer/acme/main/api/cut", 9, PRIVATE).await.error(S::FORBIDDEN, "DENIED");
     // Issued for this, and yet not allowed: another token would not help.
     ask("stranger/acme/main/api/push", 2, PRIVATE).await.error(S::NOT_FOUND, "NAME_UNKNOWN");
     ask("viewer/acme/main/api/push", 9, PRIVATE).await.error(S::FORBIDDEN, "DENIED");
@@ -203,10 +207,8 @@ async fn threat_b10_a_mount_needs_a_token_for_its_source() {
         answer.error(S::UNAUTHORIZED, "UNAUTHORIZED");
         assert!(answer.header("www-authenticate").ends_with(scope), "{answer:?}");
     }
-    // No token can name a source that is left open: the client's own credentials can.
-    let open = world.request("POST", &path).bearer(narrow).send().await;
-    open.error(S::UNAUTHORIZED, "UNAUTHORIZED");
-    assert_eq!(open.header("www-authenticate"), "Basic realm=\"test\"");
+    // No token can name a source that is left open: it is looked for where the token reaches.
+    world.request("POST", &path).bearer(narrow).send().await.expect(S::ACCEPTED);
     world.admin("HEAD", &format!("/v2/{PRIVATE}/blobs/{digest}")).send().await.expect(S::NOT_FOUND);
     for (caller, path) in [("writer", &path), ("admin", &named)] {
         world.request("POST", path).user(caller).send().await.expect(S::CREATED);

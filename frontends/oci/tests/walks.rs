@@ -21,7 +21,7 @@ async fn a_client_finds_the_api_and_is_told_to_sign_in() {
     let answer = world.request("GET", "/v2/").send().await;
     answer.error(S::UNAUTHORIZED, "UNAUTHORIZED");
     assert_eq!(answer.header("docker-distribution-api-version"), "registry/2.0");
-    let challenge = "Bearer realm=\"http://registry.test/token\",service=\"test\"";
+    let challenge = "Bearer realm=\"http://registry.test/token\",service=\"test\",why=Absent";
     assert_eq!(answer.header("www-authenticate"), challenge);
     let answer = world.admin("GET", "/v2/").send().await;
     assert_eq!((answer.status, &answer.body[..]), (S::OK, &b"{}"[..]));

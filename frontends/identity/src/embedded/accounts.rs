@@ -181,8 +181,8 @@ impl Embedded {
         self.forget_tokens(by, id).await
     }
 
-    /// Sets the password of somebody; for operators, and for who it is. Refresh tokens that were
-    /// given for the old one end.
+    /// Sets the password of somebody; for operators, and for who it is. Access and
+    /// refresh tokens that were given for the old one end.
     pub async fn set_password(
         &self,
         by: &Caller,
@@ -199,6 +199,31 @@ impl Embedded {
         let account = self.change(by, id, "password set", set).await?;
         self.forget_refresh_tokens(by, id).await?;
         Ok(account)
+    }
+
+    /// Stores the hash of a password, which was right a moment ago, as it is wanted now, unless the
+    /// account changed since.
+    pub(super) async fn hash_again(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        record: &AccountRecord,
+        password: &str,
+    ) -> Result<AccountRecord, AccountsError> {
+        let password = Some(self.0.passwords.hash(password).await?);
+        let (now, version) = self.account(id).await?;
+        if now != *record {
+            return Err(Error::Contended { what: "an account" }.into());
+        }
+        let new = AccountRecord { password, ..now };
+        let at = self.0.records.now().await?;
+        let key = records::account(id);
+        let batch = Batch::new()
+            .unchanged(key.as_str(), version)
+            .put(key, records::encode(&new))
+            .event(changed(by, at, "password hashed anew", id.to_string()));
+        self.0.records.commit(batch).await?;
+        Ok(new)
     }
 
     /// Makes somebody an operator of the installation, or takes that away; for operators.

@@ -2,7 +2,8 @@
 //!
 //! An access token carries the scopes that were asked for, as far as the credentials reach: a
 //! ceiling, never a grant (DESIGN D12). What its owner may really do is asked of the authorizer
-//! with each request.
+//! with each request. What was asked for beyond the credentials' reach stands in it, too, so that
+//! nobody is sent for another token that would be the same.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use strongroom_engine::name::RepositoryPath;
 use strongroom_http::auth::{Credentials, Secret};
 
 use super::records::Use;
-use super::sign_in::{ANONYMOUS, BY_TOKEN, SignedIn};
+use super::sign_in::{ANONYMOUS, SignedIn};
 use super::tokens::NewToken;
 use super::{AccountsError, Embedded};
 use crate::account::Reach;
@@ -64,7 +65,8 @@ impl Embedded {
     ) -> Result<Exchanged, ExchangeError> {
         let signed_in = match grant {
             Grant::Credentials(Credentials::None) => {
-                let issued = self.0.access.issue(ANONYMOUS, scopes).map_err(AccountsError::from)?;
+                let issued = self.0.access.issue(ANONYMOUS, scopes, &[]);
+                let issued = issued.map_err(AccountsError::from)?;
                 return Ok(Exchanged { issued, refresh: None, scopes: scopes.to_vec() });
             }
             Grant::Credentials(credentials) => self.sign_in(credentials, origin).await?,
@@ -72,17 +74,23 @@ impl Embedded {
                 self.by_machine_token(None, token, Use::Refresh, origin).await?
             }
         };
-        let scopes = within(&signed_in.ceiling(), scopes);
-        let subject = match &signed_in.token {
-            Some((id, _)) => format!("{}{BY_TOKEN}{id}", signed_in.account),
-            None => signed_in.account.to_string(),
-        };
-        let issued = self.0.access.issue(&subject, &scopes).map_err(AccountsError::from)?;
+        let asked = scopes;
+        let scopes = within(&signed_in.ceiling(), asked);
+        let refused = beyond(asked, &scopes);
+        let issued = self.0.access.issue(&signed_in.subject(), &scopes, &refused);
+        let issued = issued.map_err(AccountsError::from)?;
         let refresh = match (grant, offline) {
             (Grant::Refresh(token), _) => Some(token.clone()),
             (Grant::Credentials(_), Some(label)) => {
-                let token = self.refresh_token(&signed_in, label, origin).await?;
-                Some(Secret::new(token.expose()))
+                match self.refresh_token(&signed_in, label, origin).await {
+                    Ok(token) => Some(Secret::new(token.expose())),
+                    // Who signed in is served all the same; the client signs in again later.
+                    Err(error) => {
+                        let error = strongroom_http::log::chain(&error);
+                        tracing::warn!(error, "no refresh token could be made");
+                        None
+                    }
+                }
             }
             (Grant::Credentials(_), None) => None,
         };
@@ -106,7 +114,7 @@ impl Embedded {
             lifetime: Some(self.0.options.refresh_lifetime),
         };
         let by: Caller = signed_in.caller(origin.clone());
-        Ok(self.make(&by, new, Use::Refresh, parent).await?.1)
+        self.create_refresh_token(&by, new, parent).await
     }
 }
 
@@ -125,8 +133,8 @@ fn within(ceiling: &Ceiling, scopes: &[Scope]) -> Vec<Scope> {
     let mut kept = Vec::new();
     for scope in scopes {
         let Resource::Repository(name) = &scope.resource else {
-            // The catalog is of all registries, so only who reaches all of them is given it.
-            if reaches_everything(ceiling) {
+            // It lists no more than the credentials reach: see `catalog_of`.
+            if !catalog_of(ceiling).is_empty() {
                 kept.push(scope.clone());
             }
             continue;
@@ -151,42 +159,59 @@ fn within(ceiling: &Ceiling, scopes: &[Scope]) -> Vec<Scope> {
     kept
 }
 
-fn reaches_everything(ceiling: &Ceiling) -> bool {
+/// What of `asked` is not `granted`.
+fn beyond(asked: &[Scope], granted: &[Scope]) -> Vec<Scope> {
+    let rest = |scope: &Scope| {
+        let given = granted.iter().find(|given| given.resource == scope.resource);
+        let given = given.map(|given| given.actions).unwrap_or_default();
+        Scope { resource: scope.resource.clone(), actions: scope.actions.without(given) }
+    };
+    asked.iter().map(rest).filter(|scope| !scope.actions.is_empty()).collect()
+}
+
+/// Where what lies under the ceiling may be listed.
+fn catalog_of(ceiling: &Ceiling) -> Vec<access::Grant> {
+    let everywhere = access::Grant {
+        organisation: None,
+        registry: None,
+        repository: None,
+        actions: vec![Action::List],
+    };
     match ceiling {
-        Ceiling::Unlimited => true,
-        Ceiling::Grants(grants) => grants.iter().any(|grant| {
-            grant.organisation.is_none()
-                && grant.registry.is_none()
-                && grant.repository.is_none()
-                && grant.actions.contains(&Action::List)
-        }),
+        Ceiling::Unlimited => vec![everywhere],
+        Ceiling::Grants(grants) => {
+            let listing = grants.iter().filter(|grant| grant.actions.contains(&Action::List));
+            let only = |grant: &access::Grant| access::Grant {
+                actions: vec![Action::List],
+                ..grant.clone()
+            };
+            listing.map(only).collect()
+        }
     }
 }
 
-/// The ceiling that the scopes of an access token are.
-pub(super) fn ceiling_of(scopes: &[Scope]) -> Ceiling {
-    let grants = scopes.iter().filter_map(|scope| match &scope.resource {
-        Resource::Catalog if scope.actions.is_empty() => None,
-        Resource::Catalog => Some(access::Grant {
-            organisation: None,
-            registry: None,
-            repository: None,
-            actions: vec![Action::List],
-        }),
-        Resource::Repository(name) => {
-            let path: RepositoryPath = name.parse().ok()?;
-            let named = ACTIONS.into_iter().filter(|(one, _)| scope.actions.and(*one) == *one);
-            let mut actions: Vec<_> = named.map(|(_, action)| action).collect();
-            if scope.actions.pull {
-                actions.push(Action::List);
-            }
-            Some(access::Grant {
-                organisation: Some(path.organisation().clone()),
-                registry: Some(path.registry().clone()),
-                repository: Some(path.repository().clone()),
-                actions,
-            })
-        }
+/// The ceiling that the scopes of an access token are, which was given for credentials under
+/// `credentials`.
+pub(super) fn ceiling_of(scopes: &[Scope], credentials: &Ceiling) -> Ceiling {
+    let grants = scopes.iter().flat_map(|scope| match &scope.resource {
+        Resource::Catalog if scope.actions.is_empty() => Vec::new(),
+        Resource::Catalog => catalog_of(credentials),
+        Resource::Repository(name) => repository_grant(name, scope.actions).into_iter().collect(),
     });
     Ceiling::Grants(grants.collect::<Arc<[_]>>())
+}
+
+fn repository_grant(name: &str, granted: Actions) -> Option<access::Grant> {
+    let path: RepositoryPath = name.parse().ok()?;
+    let named = ACTIONS.into_iter().filter(|(one, _)| granted.and(*one) == *one);
+    let mut actions: Vec<_> = named.map(|(_, action)| action).collect();
+    if granted.pull {
+        actions.push(Action::List);
+    }
+    Some(access::Grant {
+        organisation: Some(path.organisation().clone()),
+        registry: Some(path.registry().clone()),
+        repository: Some(path.repository().clone()),
+        actions,
+    })
 }

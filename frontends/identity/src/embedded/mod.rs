@@ -11,9 +11,12 @@
 
 mod accounts;
 mod exchange;
+#[cfg(test)]
+pub(crate) mod house;
 mod records;
 mod sign_in;
 mod signing;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -212,6 +215,13 @@ impl Embedded {
             options,
             master,
         })))
+    }
+}
+
+impl Embedded {
+    /// How many passwords were hashed or checked since it was opened: what sign-ins cost.
+    pub fn hashes(&self) -> u64 {
+        self.0.passwords.worked()
     }
 }
 

@@ -4,6 +4,7 @@
 //! account/<kind>:<name>            → AccountRecord, also of who was deleted: a name is used once
 //! token/<id>                       → TokenRecord
 //! token-of/<kind>:<name>/<id>      → (empty): the tokens of an account
+//! refresh-of/<kind>:<name>/<at><id> → (empty): its refresh tokens, by their age (16 hex digits each)
 //! signing                          → SigningRecord: the keys that sign access tokens, sealed
 //! ```
 //!
@@ -100,8 +101,19 @@ pub(super) fn tokens_of(owner: &AccountId) -> String {
     format!("token-of/{owner}/")
 }
 
-pub(super) fn token_of(owner: &AccountId, id: &str) -> String {
-    format!("token-of/{owner}/{id}")
+pub(super) fn refresh_tokens_of(owner: &AccountId) -> String {
+    format!("refresh-of/{owner}/")
+}
+
+/// Where a token stands among those of its owner.
+pub(super) fn listing(id: &str, record: &TokenRecord) -> String {
+    let owner = &record.owner;
+    match record.used_for {
+        Use::Access => format!("{}{id}", tokens_of(owner)),
+        Use::Refresh => {
+            format!("{}{:016x}{id}", refresh_tokens_of(owner), record.created_at.0)
+        }
+    }
 }
 
 pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {

@@ -13,25 +13,26 @@ use strongroom_http::auth::{Credentials, Secret};
 
 use super::exchange::ceiling_of;
 use super::records::{AccountRecord, State, TokenRecord, Use};
+use super::subject::Subject;
 use super::{AccountsError, Embedded, tokens};
 use crate::account::{AccountId, AccountName, Reach};
 use crate::challenge::{self, Refusal};
 use crate::password::{PasswordError, StoredPassword, Verdict};
-use crate::provider::{IdentityError, IdentityProvider};
+use crate::provider::{IdentityError, IdentityProvider, Sought, Vouched};
 use crate::secret::MachineToken;
 
 /// The user name that goes with any token, for clients that must send one.
 const ANY_NAME: &str = "__token__";
 /// What stands for whoever did not sign in, in access tokens.
 pub(super) const ANONYMOUS: &str = "anonymous";
-/// Between an account and the machine token it signed in by, in access tokens.
-pub(super) const BY_TOKEN: char = '#';
 
 /// Somebody who proved who they are, and how.
 #[derive(Debug, Clone)]
 pub(super) struct SignedIn {
     pub(super) account: AccountId,
     pub(super) operator: bool,
+    /// The password that the account has; it was shown where no token was.
+    pub(super) password: Option<StoredPassword>,
     /// The machine token it was.
     pub(super) token: Option<(String, TokenRecord)>,
 }
@@ -40,10 +41,15 @@ impl SignedIn {
     /// The most that it may do. A token's is never [`Ceiling::Unlimited`], which is what changing a
     /// password or making a token takes: whoever finds a token must not get more by it.
     pub(super) fn ceiling(&self) -> Ceiling {
-        let Some((_, record)) = &self.token else { return Ceiling::Unlimited };
-        match &record.reach {
-            Reach::Everything => Ceiling::Grants([everything()].into()),
-            Reach::Only(grants) => Ceiling::Grants(grants.as_slice().into()),
+        self.token.as_ref().map_or(Ceiling::Unlimited, |(_, record)| ceiling_by(record))
+    }
+
+    /// How an access token names it.
+    pub(super) fn subject(&self) -> String {
+        match (&self.token, &self.password) {
+            (Some((id, _)), _) => Subject::by_token(&self.account, id),
+            (None, Some(password)) => Subject::by_password(&self.account, password),
+            (None, None) => self.account.to_string(),
         }
     }
 
@@ -54,6 +60,14 @@ impl SignedIn {
             origin,
             operator: self.operator && self.token.is_none(),
         }
+    }
+}
+
+/// The most that may be done by a machine token.
+fn ceiling_by(record: &TokenRecord) -> Ceiling {
+    match &record.reach {
+        Reach::Everything => Ceiling::Grants([everything()].into()),
+        Reach::Only(grants) => Ceiling::Grants(grants.as_slice().into()),
     }
 }
 
@@ -69,24 +83,29 @@ impl IdentityProvider for Embedded {
         &self,
         credentials: &Credentials,
         origin: Origin,
-    ) -> Result<Caller, IdentityError> {
+    ) -> Result<Vouched, IdentityError> {
         match credentials {
-            Credentials::None => Ok(Caller { origin, ..Caller::anonymous() }),
+            Credentials::None => Ok(Caller { origin, ..Caller::anonymous() }.into()),
             Credentials::Bearer(token) if !MachineToken::looks_like_one(token.expose()) => {
                 self.by_access_token(token, origin).await
             }
             Credentials::Basic { .. } | Credentials::Bearer(_) => {
-                Ok(self.sign_in(credentials, &origin).await?.caller(origin))
+                Ok(self.sign_in(credentials, &origin).await?.caller(origin).into())
             }
         }
     }
 
-    fn challenge(&self, base_url: Option<&str>, scope: Option<&str>) -> Vec<HeaderValue> {
+    fn challenge(
+        &self,
+        base_url: Option<&str>,
+        scope: Option<&str>,
+        refusal: Refusal,
+    ) -> Vec<HeaderValue> {
         let Some(base) = base_url.filter(|_| self.0.options.token_endpoint) else {
             return vec![challenge::basic("strongroom")];
         };
         let realm = format!("{base}{}", crate::endpoint::PATH);
-        vec![challenge::bearer(&realm, &self.0.options.service, scope, Refusal::Absent)]
+        vec![challenge::bearer(&realm, &self.0.options.service, scope, refusal)]
     }
 }
 
@@ -144,21 +163,45 @@ impl Embedded {
                 self.0.passwords.verify_nobody(password.expose()).await.map(|()| Verdict::Wrong)
             }
         };
-        let right = match right {
-            Ok(verdict) => matches!(verdict, Verdict::Right { .. }),
-            Err(PasswordError::Length) => false,
+        let (right, outdated) = match right {
+            Ok(Verdict::Right { outdated }) => (true, outdated),
+            Ok(Verdict::Wrong) | Err(PasswordError::Length) => (false, false),
             Err(error) => return Err(IdentityError::Unavailable(error.to_string())),
         };
         let who = id.as_ref().map_or_else(|| ANONYMOUS.to_owned(), AccountId::to_string);
         self.record(who, origin, "password", right).await?;
         match (id, found, right) {
             (Some(id), Some(record), true) => {
+                let record = if outdated {
+                    self.hashed_anew(&id, record, password, origin).await
+                } else {
+                    record
+                };
                 if let Some(stored) = &record.password {
                     self.0.cache.remember(user, password.expose(), stored);
                 }
                 Ok(by(&id, &record))
             }
             _ => Err(IdentityError::Wrong),
+        }
+    }
+
+    /// The record with its password hashed as is wanted now. Where that fails it is as it was, and
+    /// the next sign-in tries again.
+    async fn hashed_anew(
+        &self,
+        id: &AccountId,
+        record: AccountRecord,
+        password: &Secret,
+        origin: &Origin,
+    ) -> AccountRecord {
+        let by = Caller { origin: origin.clone(), ..Caller::known(id.principal()) };
+        match self.hash_again(&by, id, &record, password.expose()).await {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                tracing::warn!(account = %id, %error, "a password could not be hashed anew");
+                record
+            }
         }
     }
 
@@ -226,30 +269,30 @@ impl Embedded {
         &self,
         token: &Secret,
         origin: Origin,
-    ) -> Result<Caller, IdentityError> {
+    ) -> Result<Vouched, IdentityError> {
         let granted = self.verify_access(token.expose()).await.map_err(away)?;
         let granted = granted.map_err(|error| {
             tracing::debug!(%error, "an access token is refused");
             IdentityError::Wrong
         })?;
-        let ceiling = ceiling_of(&granted.scopes);
-        if granted.subject == ANONYMOUS {
-            return Ok(Caller { origin, ceiling, ..Caller::anonymous() });
-        }
-        let (account, by) = match granted.subject.split_once(BY_TOKEN) {
-            Some((account, token)) => (account, Some(token)),
-            None => (granted.subject.as_str(), None),
+        let sought = Sought::Only(granted.scopes.iter().chain(&granted.refused).cloned().collect());
+        let vouched = |caller, credentials: &Ceiling| {
+            let ceiling = ceiling_of(&granted.scopes, credentials);
+            Vouched { caller: Caller { origin, ceiling, ..caller }, sought }
         };
-        let id: AccountId = account.parse().map_err(|_| IdentityError::Wrong)?;
-        if self.active(&id).await?.is_none() {
+        if granted.subject == ANONYMOUS {
+            return Ok(vouched(Caller::anonymous(), &Ceiling::Unlimited));
+        }
+        let subject = Subject::parse(&granted.subject).ok_or(IdentityError::Wrong)?;
+        let account = self.active(&subject.account).await?.ok_or(IdentityError::Wrong)?;
+        if !subject.is_of(account.password.as_ref()) {
             return Err(IdentityError::Wrong);
         }
-        if let Some(token) = by
-            && self.live(token).await?.is_none()
-        {
-            return Err(IdentityError::Wrong);
-        }
-        Ok(Caller { origin, ceiling, ..Caller::known(id.principal()) })
+        let credentials = match subject.token() {
+            Some(token) => ceiling_by(&self.live(token).await?.ok_or(IdentityError::Wrong)?),
+            None => Ceiling::Unlimited,
+        };
+        Ok(vouched(Caller::known(subject.account.principal()), &credentials))
     }
 
     /// The account, where it may sign in.
@@ -302,7 +345,8 @@ impl Embedded {
 }
 
 fn by(id: &AccountId, record: &AccountRecord) -> SignedIn {
-    SignedIn { account: id.clone(), operator: record.operator, token: None }
+    let password = record.password.clone();
+    SignedIn { account: id.clone(), operator: record.operator, password, token: None }
 }
 
 fn away(error: impl std::fmt::Display) -> IdentityError {

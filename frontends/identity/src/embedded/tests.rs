@@ -1,97 +1,16 @@
 //! Sign-ins end to end, over an engine in memory.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_engine::Engine;
-use strongroom_engine::access::{Action, Caller, Ceiling, Grant as Reaches, Origin, PrincipalId};
-use strongroom_engine::audit::TrailQuery;
-use strongroom_engine::content::opendal::OpendalStore;
-use strongroom_engine::meta::MemoryStore;
-use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
-use strongroom_http::auth::{Credentials, Secret};
+use strongroom_engine::access::{Action, Caller, Ceiling, Grant as Reaches, Origin};
+use strongroom_http::auth::Credentials;
 
+use super::house::{House, PASSWORD, basic, bearer, id, operator};
 use super::*;
-use crate::account::{AccountId, Kind, Reach};
+use crate::account::{Kind, Reach};
+use crate::challenge::Refusal;
 use crate::provider::{IdentityError, IdentityProvider};
-use crate::scope::{self, Scope};
-
-const PASSWORD: &str = "correct horse";
-
-struct House {
-    engine: Engine,
-    identity: Embedded,
-    clock: Arc<ManualClock>,
-}
-
-fn operator() -> Caller {
-    let id = PrincipalId::new("console:test").unwrap();
-    Caller { operator: true, ..Caller::known(id) }
-}
-
-fn id(text: &str) -> AccountId {
-    text.parse().unwrap()
-}
-
-fn basic(user: &str, password: &str) -> Credentials {
-    Credentials::Basic { user: user.to_owned(), password: Secret::new(password) }
-}
-
-fn bearer(token: &str) -> Credentials {
-    Credentials::Bearer(Secret::new(token))
-}
-
-impl House {
-    async fn new() -> Self {
-        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
-        let seams = Seams { clock: Arc::clone(&clock) as _, entropy: Arc::new(SystemEntropy) };
-        let meta = Arc::new(MemoryStore::new(&seams));
-        let blobs = Arc::new(OpendalStore::memory().unwrap());
-        let engine = Engine::builder(meta, blobs).seams(seams.clone()).build().await.unwrap();
-        let options = Options { cost: Cost { memory: 8, passes: 1 }, ..Options::default() };
-        let records = engine.extension(NAMESPACE);
-        let master = MasterKey::from_bytes([7; 32]);
-        let identity = Embedded::open(records, seams, master, options).await.unwrap();
-        identity.create_user(&operator(), &id("user:ann"), PASSWORD, true).await.unwrap();
-        identity.create_robot(&operator(), &id("robot:ci")).await.unwrap();
-        Self { engine, identity, clock }
-    }
-
-    async fn sign_in(&self, credentials: &Credentials) -> Result<Caller, IdentityError> {
-        self.identity.authenticate(credentials, Origin::default()).await
-    }
-
-    async fn token(
-        &self,
-        owner: &str,
-        reach: Reach,
-        lifetime: Option<Duration>,
-    ) -> (String, String) {
-        let new = NewToken { owner: id(owner), label: "test".to_owned(), reach, lifetime };
-        let (info, token) = self.identity.create_token(&operator(), new).await.unwrap();
-        (info.id, token.expose().to_owned())
-    }
-
-    async fn exchange(&self, credentials: Credentials, scopes: &[Scope]) -> Exchanged {
-        let grant = Grant::Credentials(credentials);
-        let offline = Some("test client");
-        self.identity.exchange(&grant, scopes, offline, &Origin::default()).await.unwrap()
-    }
-
-    async fn sign_ins(&self) -> Vec<(String, bool)> {
-        let query = TrailQuery {
-            kinds: vec!["signed_in".to_owned()],
-            oldest_first: true,
-            ..TrailQuery::default()
-        };
-        let page = self.engine.trail(&operator(), None, &query, None, 1000).await.unwrap();
-        let line = |event: strongroom_engine::audit::Event| match event.kind {
-            EventKind::SignedIn { success, .. } => (event.principal, success),
-            other => panic!("{other:?} was not asked for"),
-        };
-        page.items.into_iter().map(|item| line(item.event)).collect()
-    }
-}
+use crate::scope;
 
 fn wrong<T: std::fmt::Debug>(result: Result<T, IdentityError>) {
     assert_eq!(result.unwrap_err(), IdentityError::Wrong);
@@ -178,7 +97,23 @@ async fn threat_a11_a_token_has_the_same_bounds_however_it_is_shown() {
     ]);
     let given = house.exchange(basic("ann", &token), &asked.unwrap()).await;
     let scopes: Vec<_> = given.scopes.iter().map(ToString::to_string).collect();
-    assert_eq!(scopes, ["repository:acme/main/x:pull", "repository:other/main/x:"]);
+    let granted = ["repository:acme/main/x:pull", "repository:other/main/x:", "registry:catalog:*"];
+    assert_eq!(scopes, granted);
+    // The catalog by it is what the machine token itself would list; and nobody is sent for another
+    // token, since none would do more.
+    let by_access = house.vouched(&bearer(&given.issued.token)).await.unwrap();
+    let acme: Reaches = Reaches { actions: vec![Action::List], ..grants[0].clone() };
+    let Ceiling::Grants(under) = &by_access.caller.ceiling else { panic!("{by_access:?}") };
+    assert!(under.contains(&acme), "{under:?}");
+    assert!(by_access.sought.covers_catalog());
+    for (action, path, sought) in [
+        (Action::Push, "acme/main/x", true),
+        (Action::Pull, "other/main/x", true),
+        (Action::Delete, "acme/main/x", false),
+        (Action::Pull, "acme/main/y", false),
+    ] {
+        assert_eq!(by_access.sought.covers(action, &path.parse().unwrap()), sought, "{path}");
+    }
     let refreshed = Grant::Refresh(given.refresh.unwrap());
     let push = scope::parse(["repository:acme/main/x:push"]).unwrap();
     let again = house.identity.exchange(&refreshed, &push, None, &Origin::default()).await.unwrap();
@@ -217,6 +152,82 @@ async fn a_refresh_token_is_for_the_endpoint_only_and_ends_with_the_password() {
     house.identity.set_password(&operator(), &id("user:ann"), "another horse").await.unwrap();
     let late = house.identity.exchange(&grant, &[], None, &Origin::default()).await;
     assert!(matches!(late, Err(ExchangeError::Identity(IdentityError::Wrong))), "{late:?}");
+}
+
+#[tokio::test]
+async fn who_signs_in_all_the_time_is_never_kept_out_and_the_oldest_refresh_token_goes() {
+    let house = House::new().await;
+    let ann = id("user:ann");
+    let first = house.exchange(basic("ann", PASSWORD), &[]).await.refresh.unwrap();
+    for _ in 0..1_000 {
+        house.clock.advance(Duration::from_millis(1));
+        house.exchange(basic("ann", PASSWORD), &[]).await.refresh.unwrap();
+    }
+    let listed = house.identity.refresh_tokens(&operator(), &ann).await.unwrap();
+    assert_eq!(listed.len(), 1_000);
+    assert!(listed.is_sorted_by_key(|token| token.created_at));
+    let late = Grant::Refresh(first);
+    let late = house.identity.exchange(&late, &[], None, &Origin::default()).await;
+    assert!(matches!(late, Err(ExchangeError::Identity(IdentityError::Wrong))), "{late:?}");
+    // They are no tokens that somebody made, and each can be revoked.
+    assert_eq!(house.identity.tokens(&operator(), &ann).await.unwrap(), []);
+    house.identity.revoke_token(&operator(), &listed[0].id).await.unwrap();
+    assert_eq!(house.identity.refresh_tokens(&operator(), &ann).await.unwrap().len(), 999);
+    // Those that are over go by themselves, more than come.
+    house.clock.advance(Duration::from_hours(31 * 24));
+    for _ in 0..10 {
+        house.exchange(basic("ann", PASSWORD), &[]).await.refresh.unwrap();
+    }
+    assert_eq!(house.identity.refresh_tokens(&operator(), &ann).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn a_revoked_token_takes_its_refresh_tokens_off_the_list() {
+    let house = House::new().await;
+    let (name, token) = house.token("robot:ci", Reach::Everything, None).await;
+    let (_, other) = house.token("robot:ci", Reach::Everything, None).await;
+    house.exchange(basic("ci", &token), &[]).await.refresh.unwrap();
+    let kept = house.exchange(basic("ci", &other), &[]).await.refresh.unwrap();
+    house.identity.revoke_token(&operator(), &name).await.unwrap();
+    let left = house.identity.refresh_tokens(&operator(), &id("robot:ci")).await.unwrap();
+    assert_eq!(left.len(), 1);
+    let grant = Grant::Refresh(kept);
+    house.identity.exchange(&grant, &[], None, &Origin::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_access_token_ends_with_the_password_it_was_given_for() {
+    let house = House::new().await;
+    let access = house.exchange(basic("ann", PASSWORD), &[]).await.issued.token;
+    house.sign_in(&bearer(&access)).await.unwrap();
+    house.identity.set_password(&operator(), &id("user:ann"), "another horse").await.unwrap();
+    wrong(house.sign_in(&bearer(&access)).await);
+}
+
+#[tokio::test]
+async fn a_password_is_hashed_once_for_many_requests_and_anew_when_the_cost_changed() {
+    let house = House::new().await;
+    let before = house.identity.hashes();
+    let ann = basic("ann", PASSWORD);
+    // Ten connections at once, and then some more.
+    for answer in futures::future::join_all((0..10).map(|_| house.sign_in(&ann))).await {
+        answer.unwrap();
+    }
+    for _ in 0..20 {
+        house.sign_in(&ann).await.unwrap();
+    }
+    assert_eq!(house.identity.hashes() - before, 1, "one argon2 for all of them");
+
+    let dearer = Options { cost: Cost { memory: 16, passes: 1 }, ..Options::default() };
+    let house = house.restarted(dearer).await;
+    let access = house.exchange(basic("ann", PASSWORD), &[]).await.issued.token;
+    house.sign_in(&bearer(&access)).await.unwrap();
+    let (record, _) = house.identity.account(&id("user:ann")).await.unwrap();
+    let stored = record.password.unwrap();
+    assert!(stored.as_str().contains("m=16,t=1"), "{}", stored.as_str());
+    let before = house.identity.hashes();
+    house.sign_in(&basic("ann", PASSWORD)).await.unwrap();
+    assert_eq!(house.identity.hashes() - before, 0, "it is remembered with its new hash");
 }
 
 #[tokio::test]
@@ -335,11 +346,20 @@ async fn keys_rotate_and_tokens_of_the_old_one_live_on() {
 #[tokio::test]
 async fn the_challenge_sends_clients_to_the_endpoint_where_it_is_known() {
     let house = House::new().await;
-    let values = house.identity.challenge(Some("https://r.example"), Some("repository:a/b/c:pull"));
+    let values = house.identity.challenge(
+        Some("https://r.example"),
+        Some("repository:a/b/c:pull"),
+        Refusal::InsufficientScope,
+    );
     assert_eq!(
         values,
         ["Bearer realm=\"https://r.example/v2/token\",service=\"strongroom\",\
-          scope=\"repository:a/b/c:pull\""]
+          scope=\"repository:a/b/c:pull\",error=\"insufficient_scope\""]
     );
-    assert!(house.identity.challenge(None, None)[0].to_str().unwrap().starts_with("Basic "));
+    assert!(
+        house.identity.challenge(None, None, Refusal::Absent)[0]
+            .to_str()
+            .unwrap()
+            .starts_with("Basic ")
+    );
 }

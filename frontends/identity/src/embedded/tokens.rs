@@ -1,10 +1,13 @@
 //! Machine tokens: made and shown once, listed, revoked.
+//!
+//! Tokens that somebody makes are bounded in number, and more are refused. Refresh tokens come with
+//! each sign-in of a client that asks for one, so there the oldest makes room: nobody is kept
+//! from signing in by how often they did.
 
 use std::time::Duration;
 
 use strongroom_engine::access::Caller;
 use strongroom_engine::extension::Batch;
-use strongroom_engine::seam::Timestamp;
 
 use super::records::{self, TokenRecord, Use};
 use super::{AccountsError, Embedded, changed, demand_own};
@@ -15,10 +18,17 @@ use crate::secret::{MachineToken, TokenHash};
 const MAX_LABEL: usize = 200;
 /// The most grants of one token: each is looked at with each request.
 const MAX_GRANTS: usize = 64;
-/// The most live tokens of one account, of each use.
+/// The most live tokens of one account that somebody made.
 const MAX_TOKENS: usize = 1_000;
+/// The most refresh tokens of one account.
+const MAX_REFRESH_TOKENS: usize = 1_000;
+/// How many of the oldest refresh tokens are looked at with each new one: more than one, so that
+/// those that are over get fewer.
+const OLDEST: usize = 2;
 /// The rows that one look reads.
 const PAGE: usize = 500;
+/// The hexadecimal digits of a token's id.
+const ID_LENGTH: usize = 16;
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -59,11 +69,29 @@ impl Embedded {
                 "a token that is bounded is for 1 to {MAX_GRANTS} places"
             )));
         }
+        let live = self.prune(by, &new.owner).await?;
+        if live >= MAX_TOKENS {
+            return Err(AccountsError::Invalid(format!(
+                "{} has {live} tokens already; revoke some",
+                new.owner
+            )));
+        }
         self.make(by, new, Use::Access, None).await
     }
 
-    /// Makes a token of either use.
-    pub(super) async fn make(
+    /// Makes a refresh token; the oldest ones make room for it. It ends with its `parent`, the token
+    /// that it was given for.
+    pub(super) async fn create_refresh_token(
+        &self,
+        by: &Caller,
+        new: NewToken,
+        parent: Option<String>,
+    ) -> Result<MachineToken, AccountsError> {
+        self.make_room(by, &new.owner).await?;
+        Ok(self.make(by, new, Use::Refresh, parent).await?.1)
+    }
+
+    async fn make(
         &self,
         by: &Caller,
         new: NewToken,
@@ -72,13 +100,6 @@ impl Embedded {
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
         let (_, version) = self.account(&new.owner).await?;
         let now = self.0.records.now().await?;
-        let live = self.prune(by, &new.owner, now, used_for).await?;
-        if live >= MAX_TOKENS {
-            return Err(AccountsError::Invalid(format!(
-                "{} has {live} tokens already; revoke some",
-                new.owner
-            )));
-        }
         let token = MachineToken::generate(&*self.0.seams.entropy);
         let hash = token.hash();
         let id = id_of(&hash);
@@ -101,7 +122,7 @@ impl Embedded {
             .unchanged(records::account(&record.owner), version)
             .absent(records::token(&id))
             .put(records::token(&id), records::encode(&record))
-            .put(records::token_of(&record.owner, &id), "")
+            .put(records::listing(&id, &record), "")
             .event(changed(by, now, change, subject));
         self.0.records.commit(batch).await?;
         Ok((info(id, record), token))
@@ -122,17 +143,41 @@ impl Embedded {
         Ok(tokens.into_iter().map(|(id, record)| info(id, record)).collect())
     }
 
-    /// Ends a token at once; for operators, and for whose it is.
+    /// The refresh tokens of an account that are not over, the oldest first: who is signed in where.
+    /// For operators, and for whose they are.
+    pub async fn refresh_tokens(
+        &self,
+        by: &Caller,
+        owner: &AccountId,
+    ) -> Result<Vec<TokenInfo>, AccountsError> {
+        demand_own(by, owner)?;
+        self.account(owner).await?;
+        let now = self.0.records.now().await?;
+        let mut tokens = self.all_refresh_tokens(owner).await?;
+        tokens.retain(|(_, record)| !record.is_over(now));
+        Ok(tokens.into_iter().map(|(id, record)| info(id, record)).collect())
+    }
+
+    /// Ends a token at once, with the refresh tokens that were given for it; for operators, and for
+    /// whose it is.
     pub async fn revoke_token(&self, by: &Caller, id: &str) -> Result<(), AccountsError> {
         let unknown = || AccountsError::UnknownToken { id: id.chars().take(64).collect() };
         let record = self.token(id).await?.ok_or_else(unknown)?;
         demand_own(by, &record.owner)?;
-        self.forget(by, &record.owner, &[id.to_owned()], "token revoked").await
+        let owner = record.owner.clone();
+        // Without it they are worth nothing already; here they go from the list, too.
+        let mut children = match record.used_for {
+            Use::Access => self.all_refresh_tokens(&owner).await?,
+            Use::Refresh => Vec::new(),
+        };
+        children.retain(|(_, child)| child.parent.as_deref() == Some(id));
+        self.forget(by, &owner, &[(id.to_owned(), record)], "token revoked").await?;
+        self.forget(by, &owner, &children, "refresh tokens of a revoked token removed").await
     }
 
     /// The record of a token.
     pub(super) async fn token(&self, id: &str) -> Result<Option<TokenRecord>, AccountsError> {
-        let fits = id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let fits = id.len() == ID_LENGTH && id.bytes().all(|b| b.is_ascii_hexdigit());
         if !fits {
             return Ok(None);
         }
@@ -146,8 +191,9 @@ impl Embedded {
         by: &Caller,
         owner: &AccountId,
     ) -> Result<(), AccountsError> {
-        let ids: Vec<_> = self.all_tokens(owner).await?.into_iter().map(|(id, _)| id).collect();
-        self.forget(by, owner, &ids, "tokens of a deleted account removed").await
+        let mut all = self.all_tokens(owner).await?;
+        all.extend(self.all_refresh_tokens(owner).await?);
+        self.forget(by, owner, &all, "tokens of a deleted account removed").await
     }
 
     /// Removes the refresh tokens of an account.
@@ -156,44 +202,52 @@ impl Embedded {
         by: &Caller,
         owner: &AccountId,
     ) -> Result<(), AccountsError> {
-        let all = self.all_tokens(owner).await?;
-        let refresh = all.into_iter().filter(|(_, record)| record.used_for == Use::Refresh);
-        let ids: Vec<_> = refresh.map(|(id, _)| id).collect();
-        self.forget(by, owner, &ids, "refresh tokens ended with the old password").await
+        let refresh = self.all_refresh_tokens(owner).await?;
+        self.forget(by, owner, &refresh, "refresh tokens ended with the old password").await
     }
 
-    /// Removes the tokens of an account that are over, and returns how many of one use are left.
-    async fn prune(
-        &self,
-        by: &Caller,
-        owner: &AccountId,
-        now: Timestamp,
-        used_for: Use,
-    ) -> Result<usize, AccountsError> {
+    /// Removes the tokens of an account that are over, and returns how many are left.
+    async fn prune(&self, by: &Caller, owner: &AccountId) -> Result<usize, AccountsError> {
+        let now = self.0.records.now().await?;
         let all = self.all_tokens(owner).await?;
         let (over, live): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|(_, record)| record.is_over(now));
-        let over: Vec<_> = over.into_iter().map(|(id, _)| id).collect();
         self.forget(by, owner, &over, "tokens removed that were over").await?;
-        Ok(live.iter().filter(|(_, record)| record.used_for == used_for).count())
+        Ok(live.len())
+    }
+
+    /// Removes the oldest refresh tokens where they are over, or where there are too many. Only the
+    /// keys of the others are read.
+    async fn make_room(&self, by: &Caller, owner: &AccountId) -> Result<(), AccountsError> {
+        let now = self.0.records.now().await?;
+        let listed = self.listed(&records::refresh_tokens_of(owner)).await?;
+        let excess = (listed.len() + 1).saturating_sub(MAX_REFRESH_TOKENS);
+        let mut gone = Vec::new();
+        for (at, id) in listed.iter().take(OLDEST.max(excess)).enumerate() {
+            let Some(record) = self.token(id).await? else { continue };
+            if at < excess || record.is_over(now) {
+                gone.push((id.clone(), record));
+            }
+        }
+        self.forget(by, owner, &gone, "oldest refresh tokens removed").await
     }
 
     async fn forget(
         &self,
         by: &Caller,
         owner: &AccountId,
-        ids: &[String],
+        tokens: &[(String, TokenRecord)],
         change: &str,
     ) -> Result<(), AccountsError> {
-        for ids in ids.chunks(PAGE) {
+        for tokens in tokens.chunks(PAGE) {
             let now = self.0.records.now().await?;
-            let subject = match ids {
-                [id] => format!("{owner} token {id}"),
-                ids => format!("{owner} {} tokens", ids.len()),
+            let subject = match tokens {
+                [(id, _)] => format!("{owner} token {id}"),
+                tokens => format!("{owner} {} tokens", tokens.len()),
             };
             let mut batch = Batch::new().event(changed(by, now, change, subject));
-            for id in ids {
-                batch = batch.delete(records::token(id)).delete(records::token_of(owner, id));
+            for (id, record) in tokens {
+                batch = batch.delete(records::token(id)).delete(records::listing(id, record));
             }
             self.0.records.commit(batch).await?;
         }
@@ -204,21 +258,41 @@ impl Embedded {
         &self,
         owner: &AccountId,
     ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
-        let prefix = records::tokens_of(owner);
+        self.all_of(&records::tokens_of(owner)).await
+    }
+
+    async fn all_refresh_tokens(
+        &self,
+        owner: &AccountId,
+    ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
+        self.all_of(&records::refresh_tokens_of(owner)).await
+    }
+
+    async fn all_of(&self, prefix: &str) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
         let mut tokens = Vec::new();
+        for id in self.listed(prefix).await? {
+            if let Some(record) = self.token(&id).await? {
+                tokens.push((id, record));
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// The ids that are listed under a prefix, in the order of their keys, which end in them.
+    async fn listed(&self, prefix: &str) -> Result<Vec<String>, AccountsError> {
+        let mut ids = Vec::new();
         let mut after = None;
         loop {
-            let page = self.0.records.scan(&prefix, after.as_deref(), PAGE).await?;
+            let page = self.0.records.scan(prefix, after.as_deref(), PAGE).await?;
             for entry in page.items {
-                let key = String::from_utf8_lossy(&entry.key).into_owned();
-                let id = key.strip_prefix(&prefix).unwrap_or_default();
-                if let Some(record) = self.token(id).await? {
-                    tokens.push((id.to_owned(), record));
-                }
+                let key = String::from_utf8_lossy(&entry.key);
+                let rest = key.strip_prefix(prefix).unwrap_or_default();
+                let id = rest.get(rest.len().saturating_sub(ID_LENGTH)..).unwrap_or_default();
+                ids.push(id.to_owned());
             }
             after = page.next;
             if after.is_none() {
-                return Ok(tokens);
+                return Ok(ids);
             }
         }
     }

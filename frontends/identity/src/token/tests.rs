@@ -45,7 +45,7 @@ impl Fixture {
     fn claims() -> Value {
         json!({
             "iss": "us", "sub": "user:jo", "aud": "reg.example", "exp": NOW + 300, "nbf": NOW,
-            "iat": NOW, "jti": "x", "access": []
+            "iat": NOW, "jti": "x", "access": [], "refused": []
         })
     }
 
@@ -70,7 +70,7 @@ impl Fixture {
 #[test]
 fn a_token_says_who_and_what_until_its_time_is_over() {
     let fixture = fixture();
-    let issued = fixture.tokens.issue("user:jo", &scopes()).unwrap();
+    let issued = fixture.tokens.issue("user:jo", &scopes(), &[]).unwrap();
     assert_eq!((issued.expires_in, issued.issued_at), (300, NOW));
     let granted = fixture.tokens.verify(&issued.token).unwrap();
     assert_eq!((granted.subject.as_str(), granted.scopes), ("user:jo", scopes()));
@@ -83,7 +83,7 @@ fn a_token_says_who_and_what_until_its_time_is_over() {
 #[test]
 fn the_claims_are_those_of_the_docker_token_spec() {
     let fixture = fixture();
-    let issued = fixture.tokens.issue("user:jo", &scopes()).unwrap();
+    let issued = fixture.tokens.issue("user:jo", &scopes(), &[]).unwrap();
     let claims = URL_SAFE_NO_PAD.decode(issued.token.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     let access =
@@ -95,10 +95,10 @@ fn the_claims_are_those_of_the_docker_token_spec() {
 #[test]
 fn keys_are_rotated_without_a_gap_and_a_dropped_one_is_refused() {
     let fixture = fixture();
-    let old = fixture.tokens.issue("user:jo", &[]).unwrap().token;
+    let old = fixture.tokens.issue("user:jo", &[], &[]).unwrap().token;
     let new = TokenKey::from_parts("new", [7; 32]);
     fixture.tokens.rotate(KeySet::new(new.clone(), vec![fixture.key.clone()]));
-    let newer = fixture.tokens.issue("user:jo", &[]).unwrap().token;
+    let newer = fixture.tokens.issue("user:jo", &[], &[]).unwrap().token;
     fixture.tokens.verify(&old).unwrap();
     fixture.tokens.verify(&newer).unwrap();
     fixture.tokens.rotate(KeySet::new(new, vec![]));
@@ -160,12 +160,12 @@ fn threat_a4_every_claim_must_be_there_and_of_its_very_type() {
         let huge = fixture.with_claim(name, Some(json!(1_u64 << 63)));
         assert_eq!(huge, Err(TokenError::Time), "{name}");
     }
-    for name in ["iss", "aud", "sub", "jti", "access"] {
+    for name in ["iss", "aud", "sub", "jti", "access", "refused"] {
         for odd in [json!(1), json!(["us"]), json!(["reg.example"]), json!({}), Value::Null] {
             fixture.with_claim(name, Some(odd)).unwrap_err();
         }
     }
-    for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "access"] {
+    for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "access", "refused"] {
         assert_eq!(fixture.with_claim(name, None), Err(TokenError::Form), "{name}");
     }
     let unknown = fixture.with_claim("scope", Some(json!("repository:*:*")));
@@ -231,7 +231,7 @@ fn threat_a5_alg_attacks() {
 #[test]
 fn threat_a5_signatures_that_are_empty_cut_or_of_others_are_refused() {
     let fixture = fixture();
-    let good = fixture.tokens.issue("user:jo", &scopes()).unwrap().token;
+    let good = fixture.tokens.issue("user:jo", &scopes(), &[]).unwrap().token;
     let (message, signature) = good.rsplit_once('.').unwrap();
     let other_claims = Fixture::claims().to_string().replace("user:jo", "user:admin");
     let swapped = format!(
@@ -310,6 +310,16 @@ fn threat_c25_a_key_is_shown_by_no_debug() {
 fn what_grants_nothing_is_not_in_the_token() {
     let fixture = fixture();
     let none = scope::parse(["repository:a/b/c:own"]).unwrap();
-    let issued = fixture.tokens.issue("user:jo", &none).unwrap();
-    assert!(fixture.tokens.verify(&issued.token).unwrap().scopes.is_empty());
+    let issued = fixture.tokens.issue("user:jo", &none, &none).unwrap();
+    let granted = fixture.tokens.verify(&issued.token).unwrap();
+    assert!(granted.scopes.is_empty() && granted.refused.is_empty());
+}
+
+#[test]
+fn what_was_refused_is_in_the_token_and_grants_nothing() {
+    let fixture = fixture();
+    let asked = scope::parse(["repository:a/b/c:push"]).unwrap();
+    let issued = fixture.tokens.issue("user:jo", &scopes(), &asked).unwrap();
+    let granted = fixture.tokens.verify(&issued.token).unwrap();
+    assert_eq!((granted.scopes, granted.refused), (scopes(), asked));
 }

@@ -26,7 +26,8 @@ use strongroom_http::auth::Credentials;
 use strongroom_http::forwarded::TrustedProxies;
 use strongroom_http::request_id::RequestId;
 use strongroom_http::{Handler, RequestBody, RequestContext};
-use strongroom_identity::{IdentityError, IdentityProvider};
+use strongroom_identity::challenge::Refusal;
+use strongroom_identity::{IdentityError, IdentityProvider, Sought, Vouched, scope};
 use strongroom_oci::{Oci, Settings};
 
 pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -44,13 +45,14 @@ pub(crate) fn known(name: &str) -> Caller {
     }
 }
 
-fn bearer(token: &str) -> Caller {
+fn bearer(token: &str) -> Vouched {
     let parts: Vec<&str> = token.split('/').collect();
     let caller = known(parts[0]);
-    let [_, organisation, registry, repository, action] = parts[..] else { return caller };
+    let [_, organisation, registry, repository, action] = parts[..] else { return caller.into() };
     let actions = match action {
-        "pull" => vec![Action::List, Action::Pull],
         "push" => vec![Action::List, Action::Pull, Action::Push],
+        // `cut` was asked for pushing, and given for pulling only.
+        "pull" | "cut" => vec![Action::List, Action::Pull],
         other => panic!("{other}"),
     };
     let grant = Grant {
@@ -59,7 +61,12 @@ fn bearer(token: &str) -> Caller {
         repository: Some(repository.parse().unwrap()),
         actions,
     };
-    Caller { ceiling: Ceiling::Grants(Arc::new([grant])), ..caller }
+    let sought = if action == "pull" { "pull" } else { "pull,push" };
+    let sought = format!("repository:{organisation}/{registry}/{repository}:{sought}");
+    Vouched {
+        caller: Caller { ceiling: Ceiling::Grants(Arc::new([grant])), ..caller },
+        sought: Sought::Only(scope::parse([sought.as_str()]).unwrap()),
+    }
 }
 
 #[async_trait]
@@ -68,32 +75,34 @@ impl IdentityProvider for Fake {
         &self,
         credentials: &Credentials,
         origin: Origin,
-    ) -> Result<Caller, IdentityError> {
-        let caller = match credentials {
-            Credentials::None => Caller::anonymous(),
+    ) -> Result<Vouched, IdentityError> {
+        let vouched = match credentials {
+            Credentials::None => Caller::anonymous().into(),
             Credentials::Basic { user, password } => match (user.as_str(), password.expose()) {
                 ("away", _) => return Err(IdentityError::Unavailable("secret".to_owned())),
                 ("guesser", _) => {
                     let retry_after = std::time::Duration::from_millis(1_500);
                     return Err(IdentityError::TooMany { retry_after });
                 }
-                (user, "right") => known(user),
+                (user, "right") => known(user).into(),
                 _ => return Err(IdentityError::Wrong),
             },
             Credentials::Bearer(token) => bearer(token.expose()),
         };
-        Ok(Caller { origin, ..caller })
+        Ok(Vouched { caller: Caller { origin, ..vouched.caller }, ..vouched })
     }
 
-    fn challenge(&self, base_url: Option<&str>, scope: Option<&str>) -> Vec<HeaderValue> {
+    fn challenge(
+        &self,
+        base_url: Option<&str>,
+        scope: Option<&str>,
+        refusal: Refusal,
+    ) -> Vec<HeaderValue> {
         let scope = scope.map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
+        let scope = format!(",why={refusal:?}{scope}");
         let realm = base_url.unwrap_or("?");
         let value = format!("Bearer realm=\"{realm}/token\",service=\"test\"{scope}");
         vec![value.parse().unwrap()]
-    }
-
-    fn basic_challenge(&self) -> Option<HeaderValue> {
-        Some(HeaderValue::from_static("Basic realm=\"test\""))
     }
 }
 

@@ -1,0 +1,100 @@
+//! Whom an access token is for, as it stands there: an account, and what it signed in by.
+//!
+//! ```text
+//! user:ann~<mark>     by the password that has this mark
+//! robot:ci#<id>       by the machine token of this id
+//! ```
+//!
+//! A token ends with what it was given for: a revoked machine token, or a password that is no more
+//! the account's. The mark is a part of a hash of the stored hash, which has its own random salt: it
+//! tells nothing of the password.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::account::AccountId;
+use crate::password::StoredPassword;
+
+/// Between the account and a machine token's id; neither stands in a name.
+const BY_TOKEN: char = '#';
+/// Between the account and its password's mark.
+const BY_PASSWORD: char = '~';
+
+/// Whom a token is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) account: AccountId,
+    by: By,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum By {
+    Token(String),
+    Password(String),
+}
+
+impl Subject {
+    /// The text for who signed in by a machine token.
+    pub(super) fn by_token(account: &AccountId, id: &str) -> String {
+        format!("{account}{BY_TOKEN}{id}")
+    }
+
+    /// The text for who signed in by the account's password.
+    pub(super) fn by_password(account: &AccountId, password: &StoredPassword) -> String {
+        format!("{account}{BY_PASSWORD}{}", mark(password))
+    }
+
+    /// Whom the text of a token names.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let at = text.find([BY_TOKEN, BY_PASSWORD])?;
+        let (account, rest) = text.split_at_checked(at)?;
+        let account = account.parse().ok()?;
+        let by = match rest.strip_prefix(BY_TOKEN) {
+            Some(id) => By::Token(id.to_owned()),
+            None => By::Password(rest.strip_prefix(BY_PASSWORD)?.to_owned()),
+        };
+        Some(Self { account, by })
+    }
+
+    /// The machine token it was.
+    pub(super) fn token(&self) -> Option<&str> {
+        match &self.by {
+            By::Token(id) => Some(id),
+            By::Password(_) => None,
+        }
+    }
+
+    /// Whether the account still has the password it signed in by, if it did by one.
+    pub(super) fn is_of(&self, password: Option<&StoredPassword>) -> bool {
+        match &self.by {
+            By::Token(_) => true,
+            By::Password(mark) => password.is_some_and(|now| self::mark(now) == *mark),
+        }
+    }
+}
+
+fn mark(password: &StoredPassword) -> String {
+    let hash = Sha256::digest(password.as_str().as_bytes());
+    let first = hash.first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_reads_as_it_is_written_and_ends_with_its_password() {
+        let account: AccountId = "user:ann".parse().unwrap();
+        let (old, new) = (StoredPassword::from_stored("a"), StoredPassword::from_stored("b"));
+        let by_token = Subject::parse(&Subject::by_token(&account, "00ff")).unwrap();
+        assert_eq!((&by_token.account, by_token.token()), (&account, Some("00ff")));
+        assert!(by_token.is_of(Some(&new)) && by_token.is_of(None));
+        let by_password = Subject::parse(&Subject::by_password(&account, &old)).unwrap();
+        assert_eq!((&by_password.account, by_password.token()), (&account, None));
+        assert!(by_password.is_of(Some(&old)));
+        assert!(!by_password.is_of(Some(&new)) && !by_password.is_of(None));
+        for bad in ["", "user:ann", "ann#1", "#", "user:Ann~1"] {
+            assert_eq!(Subject::parse(bad), None, "{bad}");
+        }
+    }
+}
