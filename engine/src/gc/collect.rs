@@ -7,6 +7,7 @@ use crate::change::{Attempt, Change, Seen};
 use crate::copies;
 use crate::core::Core;
 use crate::digest::Digest;
+use crate::epoch::{self, Look};
 use crate::error::Error;
 use crate::gc::content::Content;
 use crate::gc::links::Links;
@@ -27,6 +28,9 @@ pub struct CollectOptions {
     pub dry_run: bool,
     /// Only in this organisation; everywhere where absent.
     pub organisation: Option<OrganisationName>,
+    /// Sweep the blob store also where it is of another epoch than the metadata, as after a restore
+    /// of older ones: what was pushed since goes, unless [`Engine::adopt`] took it up before.
+    pub despite_restore: bool,
     /// About how many rows of content to look at; the next run goes on there. All where absent.
     pub budget: Option<u64>,
 }
@@ -35,6 +39,12 @@ impl CollectOptions {
     /// Collects everything, everywhere.
     pub fn everything() -> Self {
         Self::default()
+    }
+
+    /// Sweeps also what a restore of older metadata does not know.
+    pub fn despite_restore(mut self) -> Self {
+        self.despite_restore = true;
+        self
     }
 
     /// Only tells what would be done.
@@ -63,6 +73,9 @@ impl Engine {
     /// blob store (where there is none, it copies no manifests). A run that finds where an earlier one was stopped begins there, and then does
     /// what lies before, so each complete run has looked at everything.
     ///
+    /// Where the metadata are older than the blob store, as after a restore, the objects that nothing
+    /// names stay ([`CollectReport::refused`]) until [`Self::adopt`] has run.
+    ///
     /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
     /// away; what was done stays done. Dropping the future is as a kill: the next run goes on.
     pub async fn collect(
@@ -86,7 +99,10 @@ impl Engine {
             (Some(_), Some(domain)) => keys::object::domain(*domain),
             _ => String::new(),
         };
-        orphans::sweep(core, &prefix, options.dry_run, &mut run.report, watch).await?;
+        run.report.refused = !run.may_sweep().await?;
+        if !run.report.refused {
+            orphans::sweep(core, &prefix, options.dry_run, &mut run.report, watch).await?;
+        }
         Ok(run.report)
     }
 
@@ -98,6 +114,17 @@ impl Engine {
 }
 
 impl Run<'_> {
+    /// Whether rows saw all that was done to the bucket, so that they tell what is garbage in it.
+    async fn may_sweep(&self) -> Result<bool, Error> {
+        if self.options.dry_run {
+            return Ok(self.options.despite_restore || Look::take(self.core).await?.agrees());
+        }
+        if self.options.despite_restore {
+            epoch::unite(self.core).await?;
+        }
+        epoch::advance(self.core).await
+    }
+
     async fn tenants(&mut self) -> Result<(), Error> {
         let purged = match purge(self.core).await {
             Ok(purged) => purged,
