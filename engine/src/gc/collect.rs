@@ -8,6 +8,7 @@ use crate::content::ObjectKey;
 use crate::copies;
 use crate::core::Core;
 use crate::digest::Digest;
+use crate::epoch::{self, Look};
 use crate::error::Error;
 use crate::gc::content::Content;
 use crate::gc::cursor::{CursorRecord, Phase};
@@ -31,6 +32,9 @@ pub struct CollectOptions {
     pub dry_run: bool,
     /// Only in this organisation; everywhere where absent.
     pub organisation: Option<OrganisationName>,
+    /// Sweep the blob store also where it is of another epoch than the metadata, as after a restore
+    /// of older ones: what was pushed since goes, unless [`Engine::adopt`] took it up before.
+    pub despite_restore: bool,
     /// About how many rows and objects to look at; the next run goes on there. All where absent.
     pub budget: Option<u64>,
 }
@@ -39,6 +43,12 @@ impl CollectOptions {
     /// Collects everything, everywhere.
     pub fn everything() -> Self {
         Self::default()
+    }
+
+    /// Sweeps also what a restore of older metadata does not know.
+    pub fn despite_restore(mut self) -> Self {
+        self.despite_restore = true;
+        self
     }
 
     /// Only tells what would be done.
@@ -71,6 +81,9 @@ impl Engine {
     ///
     /// On a store that several processes share one of them collects at a time:
     /// [`Error::Collecting`] tells another which.
+    ///
+    /// Where the metadata are older than the blob store, as after a restore, the objects that nothing
+    /// names stay ([`CollectReport::refused`]) until [`Self::adopt`] has run.
     ///
     /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
     /// away; what was done stays done. Dropping the future is as a kill: the next run goes on.
@@ -108,6 +121,17 @@ impl Run<'_> {
         }
         let domains = organisations(self.core, self.options.organisation.as_ref()).await?;
         self.walk(&domains).await
+    }
+
+    /// Whether rows saw all that was done to the bucket, so that they tell what is garbage in it.
+    async fn may_sweep(&self) -> Result<bool, Error> {
+        if self.options.dry_run {
+            return Ok(self.options.despite_restore || Look::take(self.core).await?.agrees());
+        }
+        if self.options.despite_restore {
+            epoch::unite(self.core).await?;
+        }
+        epoch::advance(self.core).await
     }
 
     async fn tenants(&mut self) -> Result<(), Error> {
@@ -211,6 +235,10 @@ impl Run<'_> {
             // What copies give up is among the objects.
             let (all, dry_run) = (self.options.organisation.is_none(), self.options.dry_run);
             copies::walk(self.core, domains, all, dry_run, &mut self.report, self.watch).await?;
+        }
+        if !self.may_sweep().await? {
+            self.report.refused = true;
+            return Ok(true);
         }
         let mut after = String::from_utf8(from).ok().and_then(ObjectKey::new);
         loop {

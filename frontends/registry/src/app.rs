@@ -82,6 +82,7 @@ impl App {
             .settings(storage::settings(config))
             .build()
             .await?;
+        folder.migrated()?;
         let master = folder.master_key(&*seams.entropy)?;
         let mut options = Options::default();
         options.token_endpoint = config.identity.token_endpoint;
