@@ -5,13 +5,13 @@ use std::sync::Arc;
 use anyhow::Result;
 use bytes::Bytes;
 use futures::Stream;
-use strongroom_engine::access::{Action, Caller, PrincipalId};
+use strongroom_engine::access::{Action, AllowAll, Authorizer, Caller, PrincipalId};
 use strongroom_engine::content::fs::{Durability, FsStore};
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::disk::RealDisk;
-use strongroom_engine::meta::RedbStore;
+use strongroom_engine::meta::{MetaStore, RedbStore};
 use strongroom_engine::seam::SystemClock;
-use strongroom_engine::tenancy::RegistrySettings;
+use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
 use strongroom_engine::{Engine, ManifestPush, Repository, Settings};
 
 /// An engine in a folder of its own, which goes with it.
@@ -26,16 +26,31 @@ pub struct World {
 }
 
 impl World {
-    /// A new engine with an organisation `bench` and a registry `main`.
+    /// A new engine with an organisation `bench` and a registry `main`, where everybody may do
+    /// everything.
     pub async fn new(settings: Settings) -> Result<Self> {
+        Self::over(settings, |_| Arc::new(AllowAll)).await
+    }
+
+    /// The same, but roles decide; the caller is admin.
+    pub async fn with_roles(settings: Settings) -> Result<Self> {
+        Self::over(settings, |meta| Arc::new(RoleAuthorizer::new(meta))).await
+    }
+
+    async fn over(
+        settings: Settings,
+        authorizer: impl FnOnce(Arc<dyn MetaStore>) -> Arc<dyn Authorizer>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir_in(crate::figure::folder()?)?;
         let clock = Arc::new(SystemClock);
-        let meta = RedbStore::open(folder.path().join("meta.redb"), clock)?;
+        let meta = Arc::new(RedbStore::open(folder.path().join("meta.redb"), clock)?);
         let blobs = FsStore::open(Arc::new(RealDisk), folder.path(), Durability::Full)?;
-        let engine = Engine::builder(Arc::new(meta), Arc::new(blobs));
+        let authorizer = authorizer(meta.clone());
+        let engine = Engine::builder(meta, Arc::new(blobs)).authorizer(authorizer);
         let engine = engine.settings(settings).build().await?;
-        let caller = Caller::known(PrincipalId::new("user:bench")?);
-        engine.create_organisation(&caller, &"bench".parse()?, None, None).await?;
+        let id = PrincipalId::new("user:bench")?;
+        let caller = Caller { operator: true, ..Caller::known(id.clone()) };
+        engine.create_organisation(&caller, &"bench".parse()?, None, Some(&id)).await?;
         let settings = RegistrySettings { public: false, sparse_indexes: false };
         engine.create_registry(&caller, &"bench".parse()?, &"main".parse()?, settings).await?;
         Ok(Self { engine, caller, folder })

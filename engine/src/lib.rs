@@ -73,6 +73,8 @@ mod records;
 mod room;
 pub mod seam;
 pub mod tenancy;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod upload;
 
 use std::sync::Arc;

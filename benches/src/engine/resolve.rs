@@ -1,4 +1,5 @@
-//! Resolving a tag and reading its manifest, on one core: from the cache, and past it.
+//! Resolving a tag and reading its manifest, on one core: from the cache, past it, and as a request
+//! does it, with roles asked and the pull noted.
 
 use std::time::Instant;
 
@@ -25,19 +26,46 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     report.figure(name, (rate, "1/s"), (bound, 500_000.0), Goal::RatioAtLeast(1.0))?;
     let rate = runtime.block_on(measure(past))?;
     let name = "a tag and its manifest past the cache";
+    report.figure(name, (rate, "1/s"), (bound, 100_000.0), Goal::RatioAtLeast(1.0))?;
+    let rate = runtime.block_on(requests())?;
+    let name = "the same as a request: opened by role, read, noted in the trail";
     report.figure(name, (rate, "1/s"), (bound, 100_000.0), Goal::RatioAtLeast(1.0))
 }
 
-async fn measure(settings: Settings) -> Result<f64> {
-    let world = World::new(settings).await?;
+/// What a pull by tag costs the engine, whoever speaks the protocol.
+async fn requests() -> Result<f64> {
+    let world = tagged(World::with_roles(Settings::default()).await?).await?;
+    let references = references()?;
+    let mut rates = Vec::new();
+    for _ in 0..=ROUNDS {
+        let begin = Instant::now();
+        for reference in references.iter().cycle().step_by(7919).take(READS / 10) {
+            let repository = world.open("tags", Action::Pull).await?;
+            std::hint::black_box(repository.manifest(reference).await?);
+        }
+        rates.push((READS / 10) as f64 / begin.elapsed().as_secs_f64());
+    }
+    rates.remove(0);
+    Ok(median(rates))
+}
+
+async fn tagged(world: World) -> Result<World> {
     world.push_config("tags").await?;
     for number in (0..TAGS).step_by(100) {
         let repository = world.open("tags", Action::Push).await?;
         let tags: Vec<_> = (number..number + 100).map(|tag| format!("t{tag}")).collect();
         repository.push_manifest(&manifest(number, &tags)?).await?;
     }
-    let references = (0..TAGS).map(|tag| Ok(format!("t{tag}").parse()?));
-    let references: Vec<Reference> = references.collect::<Result<_>>()?;
+    Ok(world)
+}
+
+fn references() -> Result<Vec<Reference>> {
+    (0..TAGS).map(|tag| Ok(format!("t{tag}").parse()?)).collect()
+}
+
+async fn measure(settings: Settings) -> Result<f64> {
+    let world = tagged(World::new(settings).await?).await?;
+    let references = references()?;
     let repository = world.open("tags", Action::Pull).await?;
     let mut rates = Vec::new();
     for _ in 0..=ROUNDS {

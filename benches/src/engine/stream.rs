@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use bytes::Bytes;
+use futures::StreamExt;
 use sha2::Digest as _;
 use strongroom_engine::access::Action;
 use strongroom_engine::digest::{Algorithm, Digest};
@@ -53,6 +54,17 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
         ("bound, ms", 10.0),
         Goal::RatioAtMost(1.0),
     )?;
+    let mut finish = Vec::new();
+    for _ in 0..ROUNDS {
+        let world = runtime.block_on(World::new(Settings::default()))?;
+        finish.push(runtime.block_on(monolithic(&world, &bytes, &digest))?);
+    }
+    report.figure(
+        "from the last byte of one request of 512 MiB to its answer",
+        (median(finish), "ms"),
+        ("bound, ms", 10.0),
+        Goal::RatioAtMost(1.0),
+    )?;
     for size in [MIB, 64 * MIB] {
         let bytes = bytes.slice(..size);
         let digest = Digest::of(Algorithm::Sha256, &bytes);
@@ -80,6 +92,22 @@ async fn chunked(world: &World, bytes: &Bytes, digest: &Digest) -> Result<f64> {
     let begin = Instant::now();
     repository.finish_upload(upload.id, digest).await?;
     Ok(begin.elapsed().as_secs_f64() * 1000.0)
+}
+
+/// Pushes `bytes` in the finishing request itself; returns the milliseconds from when its body had
+/// given its last byte.
+async fn monolithic(world: &World, bytes: &Bytes, digest: &Digest) -> Result<f64> {
+    let repository = world.open("large", Action::Push).await?;
+    let upload = repository.start_upload(None, None).await?;
+    let (tell, told) = std::sync::mpsc::channel();
+    let body = parts(bytes, PART).chain(futures::stream::poll_fn(move |_| {
+        // Nobody asks twice for the end of a stream.
+        let _ = tell.send(Instant::now());
+        std::task::Poll::Ready(None)
+    }));
+    repository.finish_upload_with(upload.id, Chunk::default(), body, digest).await?;
+    let end = Instant::now();
+    Ok(end.duration_since(told.recv()?).as_secs_f64() * 1000.0)
 }
 
 fn write_and_sync(bytes: &[u8]) -> Result<()> {

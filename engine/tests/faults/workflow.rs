@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strongroom_engine::access::Action;
+use strongroom_engine::digest::{Algorithm, Digest};
+use strongroom_engine::gc::ScrubOptions;
 use strongroom_engine::{Chunk, Error};
 
 use super::ground::{Ground, INLINE, LEASE, push_image};
@@ -14,18 +16,34 @@ use super::support::{self, IMAGE, body, descriptor, image, sha256};
 pub enum Workflow {
     PushBlob,
     PushInChunks,
+    /// Hashed as sha256 while it came, finished as sha512.
+    FinishAsSha512,
     PushManifest,
     PushLargeManifest,
     Mount,
+    MountFromAny,
+    MoveTag,
+    DeleteTag,
     DeleteManifest,
     DeleteBlob,
+    /// A HEAD that finds the lease old.
+    Lease,
     Cancel,
     Collect,
+    Scrub,
+    Seal,
 }
 
-pub const WORKFLOWS: [Workflow; 9] = [
+pub const WORKFLOWS: [Workflow; 16] = [
     Workflow::PushBlob,
     Workflow::PushInChunks,
+    Workflow::FinishAsSha512,
+    Workflow::MountFromAny,
+    Workflow::MoveTag,
+    Workflow::DeleteTag,
+    Workflow::Lease,
+    Workflow::Scrub,
+    Workflow::Seal,
     Workflow::PushManifest,
     Workflow::PushLargeManifest,
     Workflow::Mount,
@@ -60,6 +78,10 @@ fn blob() -> Bytes {
     Bytes::from_static(BLOB)
 }
 
+fn sha512(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha512, bytes)
+}
+
 /// A manifest of the blob with a subject, inline or larger than that.
 fn manifest(large: bool) -> Bytes {
     let subject = descriptor(IMAGE, &sha256(b"a subject"), 9);
@@ -76,7 +98,21 @@ impl Workflow {
         let new = ground.open("new", Action::Push).await?;
         let source = ground.open("source", Action::Push).await?;
         match self {
-            Self::PushBlob | Self::PushInChunks | Self::Cancel => Ok(()),
+            Self::PushBlob | Self::PushInChunks | Self::FinishAsSha512 | Self::Cancel => Ok(()),
+            Self::MoveTag | Self::DeleteTag => {
+                push_image(&new, BLOB, "before").await?;
+                if self == Self::DeleteTag {
+                    let push = support::push_of(&manifest(false), None, &["new", "too"]);
+                    new.push_manifest(&push).await?;
+                }
+                Ok(())
+            }
+            Self::Lease => {
+                new.push_blob(&sha256(BLOB), None, body(&blob())).await?;
+                ground.clock.advance(LEASE * 3 / 4);
+                Ok(())
+            }
+            Self::Scrub | Self::Seal => push_image(&new, BLOB, "before").await,
             Self::PushManifest | Self::PushLargeManifest | Self::DeleteManifest => {
                 push_image(&new, BLOB, "before").await?;
                 if self == Self::DeleteManifest {
@@ -85,7 +121,7 @@ impl Workflow {
                 }
                 Ok(())
             }
-            Self::Mount => push_image(&source, BLOB, "before").await,
+            Self::Mount | Self::MountFromAny => push_image(&source, BLOB, "before").await,
             Self::DeleteBlob => new.push_blob(&sha256(BLOB), None, body(&blob())).await.map(drop),
             Self::Collect => {
                 let garbage = Bytes::from_static(GARBAGE);
@@ -121,6 +157,33 @@ impl Workflow {
                     .await
                     .map(drop)
             }
+            Self::FinishAsSha512 => {
+                let upload = new.start_upload(None, None).await?;
+                new.append(upload.id, Chunk::default(), body(&blob())).await?;
+                new.finish_upload(upload.id, &sha512(BLOB)).await.map(drop)
+            }
+            Self::MountFromAny => {
+                assert!(new.mount_from_any(&digest).await?, "the source has it");
+                Ok(())
+            }
+            Self::MoveTag => {
+                let push = support::push_of(&manifest(false), None, &["before"]);
+                new.push_manifest(&push).await.map(drop)
+            }
+            Self::DeleteTag => {
+                let new = ground.open("new", Action::Delete).await?;
+                new.delete_tag(&"too".parse().unwrap()).await
+            }
+            Self::Lease => new.stat_blob(&digest).await.map(drop),
+            Self::Scrub => {
+                let report = ground.engine.scrub(&ScrubOptions::default(), &|_| {}).await?;
+                assert!(report.rotten.is_empty(), "good bytes were called rotten");
+                if report.unread.count > 0 {
+                    return Err(Error::Unavailable("not all could be read".to_owned()));
+                }
+                Ok(())
+            }
+            Self::Seal => ground.engine.seal().await.map(drop),
             Self::PushManifest | Self::PushLargeManifest => {
                 let bytes = manifest(self == Self::PushLargeManifest);
                 new.push_manifest(&support::push_of(&bytes, None, &["new", "too"])).await.map(drop)
@@ -155,7 +218,9 @@ impl Workflow {
     /// Whether it says that it was done before.
     pub fn is_done_already(self, error: &Error) -> bool {
         match self {
-            Self::DeleteManifest => matches!(error, Error::ManifestUnknown { .. }),
+            Self::DeleteManifest | Self::DeleteTag => {
+                matches!(error, Error::ManifestUnknown { .. })
+            }
             Self::DeleteBlob => matches!(error, Error::BlobUnknown { .. }),
             _ => false,
         }
@@ -181,7 +246,32 @@ impl Workflow {
             Ok::<_, Error>([stat, there(read.map(drop))?])
         };
         match self {
-            Self::PushBlob | Self::PushInChunks | Self::Mount => Ok(Seen::of(&has_blob().await?)),
+            Self::PushBlob | Self::PushInChunks | Self::Mount | Self::MountFromAny => {
+                Ok(Seen::of(&has_blob().await?))
+            }
+            Self::FinishAsSha512 => {
+                let read = support::read_blob(&new, &sha512(BLOB)).await;
+                if let Ok(bytes) = &read {
+                    assert_eq!(bytes, BLOB);
+                }
+                Ok(Seen::of(&[there(read.map(drop))?]))
+            }
+            Self::MoveTag => {
+                // It points at one or the other, all the time.
+                let found = new.manifest(&"before".parse().unwrap()).await?;
+                Ok(Seen::of(&[found.bytes == manifest(false)]))
+            }
+            Self::DeleteTag => {
+                let tag = there(new.manifest(&"too".parse().unwrap()).await.map(drop))?;
+                let tags = new.tags(None, 10).await?.items;
+                let listed = tags.iter().any(|tag| tag.as_str() == "too");
+                assert!(tags.iter().any(|tag| tag.as_str() == "new"), "the other tag is gone");
+                Ok(Seen::of(&[!tag, !listed]))
+            }
+            Self::Lease => {
+                assert_eq!(has_blob().await?, [true, true]);
+                Ok(Seen::Done)
+            }
             Self::DeleteBlob => Ok(Seen::of(&has_blob().await?.map(|part| !part))),
             Self::PushManifest | Self::PushLargeManifest | Self::DeleteManifest => {
                 let bytes = manifest(self == Self::PushLargeManifest);
@@ -205,8 +295,8 @@ impl Workflow {
                 }
                 Ok(Seen::of(&parts))
             }
-            // Nobody can see an upload but who knows its id, nor a collection.
-            Self::Cancel | Self::Collect => {
+            // Nobody can see an upload but who knows its id, nor what only keeps house.
+            Self::Cancel | Self::Collect | Self::Scrub | Self::Seal => {
                 ground.kept().await?;
                 Ok(Seen::Done)
             }

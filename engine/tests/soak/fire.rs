@@ -349,9 +349,8 @@ impl Fire {
     }
 }
 
-/// Pushes until so many are done; in a usual run, or until the time is over.
+/// Pushes until so many are done.
 pub fn soak(
-    within: Duration,
     pushes: u64,
     stores: impl FnOnce(&Seams) -> (Arc<dyn MetaStore>, Arc<dyn BlobStore>),
 ) {
@@ -385,13 +384,6 @@ pub fn soak(
         let clients: Vec<_> =
             (0..CLIENTS).map(|n| tokio::spawn(Arc::clone(&fire).client(seed + n))).collect();
         let collector = tokio::spawn(Arc::clone(&fire).collector());
-        if !support::long() {
-            let fire = Arc::clone(&fire);
-            tokio::spawn(async move {
-                tokio::time::sleep(within).await;
-                fire.over.store(true, Ordering::Relaxed);
-            });
-        }
         let mut failed = None;
         for client in clients {
             if let Err(error) = client.await {
@@ -412,7 +404,7 @@ pub fn soak(
         if let Some(failed) = failed {
             std::panic::resume_unwind(failed.into_panic());
         }
-        assert!(runs > 1 && fire.pushes.load(Ordering::Relaxed) > 0, "there was no fire");
+        assert!(runs > 1 && fire.pushes.load(Ordering::Relaxed) >= pushes, "there was no fire");
         let found = support::gc::fsck(&fire.engine).await.unwrap();
         assert!(found.is_empty(), "fsck: {found:?}");
         fire.leaves_nothing(&*blobs).await;
