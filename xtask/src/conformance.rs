@@ -1,6 +1,6 @@
 //! The official conformance suite of the distribution spec: what every client may rely on. Run
 //! for the released version of the spec and for the one in the making, as a signed-in user, over HTTP
-//! and over HTTPS.
+//! and over HTTPS, on each ground that a registry can stand on.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::registry::{self, CERTIFICATE, HOME, PASSWORD, Registry, Setup, USER};
+use crate::registry::{self, CERTIFICATE, HOME, PASSWORD, Setup, USER};
+use crate::site::{Ground, Site};
 use crate::{tools, workspace};
 
 /// Arguments of `cargo xtask conformance`.
@@ -47,6 +48,14 @@ enum Transport {
     Https,
 }
 
+/// The ways a server is run, each with all versions.
+const RUNS: &[(Ground, Transport)] = &[
+    (Ground::Folder, Transport::Http),
+    (Ground::Folder, Transport::Https),
+    (Ground::Bucket, Transport::Http),
+    (Ground::Nodes, Transport::Http),
+];
+
 /// All runs, against the server built from this checkout.
 pub fn all() -> Result<()> {
     conformance(&ConformanceArgs { binary: None })
@@ -60,14 +69,12 @@ pub fn conformance(args: &ConformanceArgs) -> Result<()> {
         None => registry::build()?,
     };
     let mut failed = Vec::new();
-    for transport in [Transport::Http, Transport::Https] {
+    for (ground, transport) in RUNS {
         for (version, settings) in VERSIONS {
-            let name = match transport {
-                Transport::Http => (*version).to_owned(),
-                Transport::Https => format!("{version}-https"),
-            };
+            let over = if *transport == Transport::Https { "-https" } else { "" };
+            let name = format!("{}-{version}{over}", ground.name());
             let results = workspace::target()?.join("conformance").join(&name);
-            if let Err(error) = run(&suite, &program, transport, settings, &results) {
+            if let Err(error) = run(&suite, &program, (*ground, *transport), settings, &results) {
                 println!("--- {name}: {error:#}");
                 failed.push(name);
             }
@@ -83,7 +90,7 @@ pub fn conformance(args: &ConformanceArgs) -> Result<()> {
 fn run(
     suite: &Path,
     program: &Path,
-    transport: Transport,
+    (ground, transport): (Ground, Transport),
     settings: &[(&str, &str)],
     results: &Path,
 ) -> Result<()> {
@@ -96,12 +103,12 @@ fn run(
     if transport == Transport::Https {
         setup = setup.with_tls(folder.path())?;
     }
-    let log = results.join("server.log");
-    let mut registry = Registry::start_with(program, &folder.path().join("data"), &log, setup)?;
+    let mut site = Site::start(program, folder.path(), ground, setup)?;
     // Both versions have indexes that name what is not there, where a registry takes them.
-    registry.verb(&["registry", "set", HOME, "--sparse-indexes", "true"])?;
-    judge(suite, registry.address(), transport, settings, folder.path(), results)?;
-    registry.stop()
+    site.verb(&["registry", "set", HOME, "--sparse-indexes", "true"])?;
+    judge(suite, &site.address(), transport, settings, folder.path(), results)
+        .with_context(|| format!("the registry's last words:\n{}", site.last_words()))?;
+    site.stop()
 }
 
 /// Runs the suite against whoever answers at `address`, and fails where it finds something to say.

@@ -33,6 +33,16 @@ impl Client {
         }
     }
 
+    /// The same client, to whom a redirect is an answer.
+    pub fn without_redirects(self) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .build();
+        Self { agent: Agent::new_with_config(config), ..self }
+    }
+
     /// GET of a path or of an address the registry gave.
     pub fn get(&self, path: &str) -> Result<Response<Body>> {
         self.send("GET", path, &[], SendBody::none())

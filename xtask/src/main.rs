@@ -11,6 +11,8 @@ mod fuzz;
 mod http;
 mod registry;
 mod run;
+mod servers;
+mod site;
 mod stages;
 mod style;
 mod tools;

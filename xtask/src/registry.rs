@@ -79,11 +79,6 @@ pub struct Registry {
 impl Registry {
     /// Starts `program` on an empty or a used `data` folder, and waits until it answers. What it
     /// prints goes to `log`.
-    pub fn start(program: &Path, data: &Path, log: &Path) -> Result<Self> {
-        Self::start_with(program, data, log, Setup::default())
-    }
-
-    /// The same with more settings.
     pub fn start_with(program: &Path, data: &Path, log: &Path, setup: Setup) -> Result<Self> {
         let (child, address) = serve(program, data, log, &setup, "127.0.0.1:0")?;
         let registry = Self {
@@ -129,10 +124,20 @@ impl Registry {
 
     /// `strongroom VERB --data DIR`, beside the serving process or after it. Fails when it fails.
     pub fn verb(&self, verb: &[&str]) -> Result<()> {
-        let mut command = Command::new(&self.program);
-        command.args(verb).arg("--data").arg(&self.data);
-        command.envs(self.setup.variables.iter().map(|(name, value)| (name, value)));
+        Self::once(&self.program, verb, &self.data, &self.setup)
+    }
+
+    /// The same for a program that serves nothing yet.
+    pub fn once(program: &Path, verb: &[&str], data: &Path, setup: &Setup) -> Result<()> {
+        let mut command = Command::new(program);
+        command.args(verb).arg("--data").arg(data);
+        command.envs(setup.variables.iter().map(|(name, value)| (name, value)));
         run::show(&mut command)
+    }
+
+    /// How it ended, where it did.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Asks it to end, and fails unless it ends well.

@@ -129,6 +129,14 @@ fn newest_postgres() -> Option<PathBuf> {
     Some(newest.join("bin"))
 }
 
+/// nginx; installs Debian's package first where it is not yet.
+pub fn nginx() -> Result<PathBuf> {
+    if on_path("nginx").is_none() {
+        apt_install(&["nginx-light"])?;
+    }
+    on_path("nginx").context("nginx-light is installed, but there is no nginx")
+}
+
 /// A shell in one static file, to make an image that runs.
 pub fn busybox() -> Result<PathBuf> {
     let path = PathBuf::from("/bin/busybox");
@@ -149,6 +157,7 @@ pub fn print_all() -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         println!("{name:12} {:38} {}", "of Debian", path.display());
     }
+    println!("{:12} {:38} {}", "nginx", "of Debian", nginx()?.display());
     println!("{:12} {:38} {}", "postgres", "of Debian", postgres()?.display());
     Ok(())
 }

@@ -350,10 +350,7 @@ impl Fire {
 }
 
 /// Pushes until so many are done.
-pub fn soak(
-    pushes: u64,
-    stores: impl FnOnce(&Seams) -> (Arc<dyn MetaStore>, Arc<dyn BlobStore>),
-) {
+pub fn soak(pushes: u64, stores: impl FnOnce(&Seams) -> (Arc<dyn MetaStore>, Arc<dyn BlobStore>)) {
     let seed = support::seed();
     println!("STRONGROOM_SEED={seed}");
     let runtime =

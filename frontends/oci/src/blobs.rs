@@ -4,20 +4,20 @@ use std::ops::Range;
 
 use futures::TryStreamExt;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION,
+    RANGE, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use strongroom_engine::content::ObjectRead;
 use strongroom_engine::digest::Digest;
-use strongroom_engine::{Blob, BlobInfo, Repository};
+use strongroom_engine::{Blob, BlobInfo, Error, Repository};
 use strongroom_http::Body;
 use strongroom_http::conditional::{self, ETag, Precondition};
 use strongroom_http::range::{self, Multipart, Selection};
 
-use crate::Input;
 use crate::error::{Code, Failure};
 use crate::reply::{CONTENT_DIGEST, Reply};
+use crate::{Input, Redirects};
 
 /// What blobs are served as: what they hold is the manifest's to say, never a browser's.
 const BLOB: &str = "application/octet-stream";
@@ -66,11 +66,17 @@ pub(crate) async fn get(
     repository: &Repository,
     digest: &Digest,
     input: &Input,
+    redirects: Option<&Redirects>,
 ) -> Result<Reply, Failure> {
     let blob = repository.blob(digest).await?;
     let size = blob.info().size;
     if let Some(reply) = precondition(&input.headers, digest) {
         return Ok(described(reply, digest));
+    }
+    if let Some(redirects) = redirects.filter(|redirects| redirects.take(&input.headers, size))
+        && let Some(url) = blob.url(redirects.expires, BLOB).await?
+    {
+        return redirect(digest, url);
     }
     let reply = match selection(&input.headers, digest, size) {
         Selection::Whole => {
@@ -95,6 +101,29 @@ pub(crate) async fn get(
         }
     };
     Ok(described(reply, digest))
+}
+
+impl Redirects {
+    /// Whether a pull of `size` bytes is sent on.
+    fn take(&self, headers: &HeaderMap, size: u64) -> bool {
+        let agent = headers.get(USER_AGENT).map(|agent| agent.as_bytes()).unwrap_or_default();
+        let excepted = self.except.iter().any(|begins| agent.starts_with(begins.as_bytes()));
+        size >= self.min_bytes && !excepted
+    }
+}
+
+/// The client asks there with its `Range`, and without the credentials it has for us.
+fn redirect(digest: &Digest, url: String) -> Result<Reply, Failure> {
+    let location = HeaderValue::try_from(url).map_err(|_| {
+        Error::Unavailable("the blob store's address for the blob is no header".to_owned())
+    })?;
+    let reply = Reply::new(StatusCode::TEMPORARY_REDIRECT)
+        .with_value(LOCATION, location)
+        .with(CONTENT_DIGEST, digest)
+        .with(CONTENT_LENGTH, 0)
+        // The address dies before the blob does.
+        .with_static(CACHE_CONTROL, "no-store");
+    Ok(reply)
 }
 
 fn selection(headers: &HeaderMap, digest: &Digest, size: u64) -> Selection {

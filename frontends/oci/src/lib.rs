@@ -8,7 +8,7 @@
 //! an entry does not compile. What a caller may not see answers as what is not there.
 //!
 //! **Never.** It holds no body whole but manifests (bounded), decides no authorisation itself, and
-//! sends no client to another host.
+//! sends no client to another host than the blob store's own.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod uploads;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response};
@@ -47,11 +48,25 @@ pub struct Settings {
     /// The smallest chunk that clients should cut an upload into, in bytes: each one costs a sync of
     /// the disk and a commit. Advice (`OCI-Chunk-Min-Length`); smaller ones are taken.
     pub chunk_min_bytes: u64,
+    /// Whether pulls of blobs are sent on to the blob store, where that takes requests itself.
+    pub redirects: Option<Redirects>,
+}
+
+/// Which pulls of blobs are answered with 307 and an address at the blob store, which is good for a
+/// while and for that blob alone. The pull is in the trail before the address is given out.
+#[derive(Debug, Clone)]
+pub struct Redirects {
+    /// Smaller blobs are served from here: another round trip would cost more than their bytes.
+    pub min_bytes: u64,
+    /// How long an address is good.
+    pub expires: Duration,
+    /// Clients that are served from here, by the beginning of their `User-Agent`.
+    pub except: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { manifest_max_bytes: 4 << 20, chunk_min_bytes: 1 << 20 }
+        Self { manifest_max_bytes: 4 << 20, chunk_min_bytes: 1 << 20, redirects: None }
     }
 }
 
@@ -121,7 +136,10 @@ impl Oci {
                     Task::DeleteManifest(reference) => {
                         manifests::delete(&repository, &reference).await
                     }
-                    Task::GetBlob(digest) => blobs::get(&repository, &digest, &input).await,
+                    Task::GetBlob(digest) => {
+                        let redirects = self.settings.redirects.as_ref();
+                        blobs::get(&repository, &digest, &input, redirects).await
+                    }
                     Task::HeadBlob(digest) => blobs::head(&repository, &digest, &input).await,
                     Task::DeleteBlob(digest) => blobs::delete(&repository, &digest).await,
                     Task::StartUpload => {

@@ -14,7 +14,7 @@ use strongroom_identity::Embedded;
 use strongroom_identity::embedded::{NAMESPACE, Options};
 
 use crate::config::Config;
-use crate::data::DataFolder;
+use crate::data::{DataFolder, master_key};
 use crate::failure::Failure;
 use crate::storage;
 
@@ -83,7 +83,10 @@ impl App {
             .build()
             .await?;
         folder.migrated()?;
-        let master = folder.master_key(&*seams.entropy)?;
+        let master = match &config.identity.master_key_file {
+            Some(file) => master_key(file)?,
+            None => folder.master_key(&*seams.entropy)?,
+        };
         let mut options = Options::default();
         options.token_endpoint = config.identity.token_endpoint;
         options.token_lifetime = config.identity.token_lifetime.duration();

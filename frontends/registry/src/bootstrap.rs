@@ -8,6 +8,7 @@ use strongroom_engine::Error;
 use strongroom_engine::name::{OrganisationName, RegistryName};
 use strongroom_engine::tenancy::RegistrySettings;
 use strongroom_http::auth::Secret;
+use strongroom_identity::embedded::AccountsError;
 use strongroom_identity::account::{AccountId, AccountName};
 
 use crate::app::{App, console};
@@ -51,8 +52,12 @@ pub(crate) async fn bootstrap(
     let generated = chosen.is_none().then(|| password::generate(&*app.seams.entropy));
     let password = chosen.as_ref().or(generated.as_ref());
     let password = password.expect("it was chosen or else generated");
-    app.identity.create_user(&by, &admin, password.expose(), true).await?;
-    Ok(Some(FirstStart { generated }))
+    match app.identity.create_user(&by, &admin, password.expose(), true).await {
+        Ok(_) => Ok(Some(FirstStart { generated })),
+        // Another node's first start was a moment before.
+        Err(AccountsError::Taken { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What an earlier start made before it was killed is there.

@@ -76,6 +76,11 @@ pub(crate) enum Verb {
     /// interrupted goes on where it stood when the same command is given again, and brings what
     /// changed since. The source is only read: it stays as it is until you remove it.
     CopyStorage(CopyStorage),
+    /// Bring the database of postgres.url to what this program needs
+    ///
+    /// To be run once before the first start, and again before the first start of a program that says
+    /// so. Nodes of the version before go on meanwhile or are refused, never half served.
+    Migrate,
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigVerb),

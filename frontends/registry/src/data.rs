@@ -7,6 +7,7 @@
 //! objects/        the bytes
 //! keys/master     256 bits that seal other keys; in a backup only where that is asked for
 //! control.sock    where a running server takes the command line's verbs
+//! spool/          parts on their way to a bucket that find no memory; emptied by itself
 //! ```
 //!
 //! **Promises.** The folder is its owner's alone (mode 0700, the key 0600). A folder of a later
@@ -167,6 +168,29 @@ impl DataFolder {
         self.path.join("objects")
     }
 
+    /// The folder of parts on their way to a bucket, made where it is not there.
+    pub(crate) fn spool(&self) -> Result<PathBuf, Failure> {
+        let path = self.path.join("spool");
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(|error| failed("make", &path, &error))?;
+        Ok(path)
+    }
+
+    /// Takes the folder for this process until the result is dropped; refused where another has it.
+    pub(crate) fn lock(&self) -> Result<File, Failure> {
+        let path = self.path.join("lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(|error| failed("open", &path, &error))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::away(format!(
+                "another strongroom is using {}: let that end, or wait until it serves",
+                self.path.display()
+            ))),
+            Err(error) => Err(failed("lock", &path, &error.into())),
+        }
+    }
+
     /// Where a running server listens for verbs.
     pub(crate) fn control(&self) -> PathBuf {
         self.path.join("control.sock")
@@ -175,18 +199,8 @@ impl DataFolder {
     /// The master key; made where there is none. To be called by who owns the folder.
     pub(crate) fn master_key(&self, entropy: &dyn Entropy) -> Result<MasterKey, Failure> {
         let path = self.master_path();
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let bytes: Result<[u8; MASTER_BYTES], _> = bytes.try_into();
-                return bytes.map(MasterKey::from_bytes).map_err(|_| {
-                    Failure::failed(format!(
-                        "{} is not a key of 32 bytes; bring back the one that was there",
-                        path.display()
-                    ))
-                });
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("read", &path, &error)),
+        if let Some(key) = read_key(&path)? {
+            return Ok(key);
         }
         let key = MasterKey::generate(entropy);
         self.write_master(key.expose())?;
@@ -231,6 +245,33 @@ impl DataFolder {
             .and_then(|()| sync(&folder))
             .and_then(|()| sync(&self.path))
             .map_err(|error| failed("write", &path, &error))
+    }
+}
+
+/// The master key that a file outside the data folder holds; it has to be there.
+pub(crate) fn master_key(path: &Path) -> Result<MasterKey, Failure> {
+    read_key(path)?.ok_or_else(|| {
+        Failure::usage(format!(
+            "identity.master_key_file {} is not there: make it once, of 32 random bytes, and give the \
+             same to all nodes",
+            path.display()
+        ))
+    })
+}
+
+fn read_key(path: &Path) -> Result<Option<MasterKey>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let bytes: Result<[u8; MASTER_BYTES], _> = bytes.try_into();
+            bytes.map(|bytes| Some(MasterKey::from_bytes(bytes))).map_err(|_| {
+                Failure::failed(format!(
+                    "{} is not a key of 32 bytes; bring back the one that was there",
+                    path.display()
+                ))
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path, &error)),
     }
 }
 

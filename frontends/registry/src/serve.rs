@@ -12,7 +12,7 @@ use strongroom_http::metrics::Metrics;
 use strongroom_http::server::Shutdown;
 use strongroom_http::tls::{Tls, TlsFiles};
 use strongroom_http::{Limits, Server};
-use strongroom_oci::Oci;
+use strongroom_oci::{Oci, Redirects};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
     let metrics = Metrics::install();
     let metrics = metrics.map_err(|error| Failure::failed(format!("no metrics: {error}")))?;
     let folder = DataFolder::open_or_make(&config.data)?;
+    // One server a folder, also where the stores lie elsewhere: it has the socket for verbs.
+    let _folder = folder.lock()?;
     let app = App::open(config, folder.clone()).await?;
     // Only now: nobody is kept waiting by a server that can't open its data.
     let listener = TcpListener::bind(config.listen).await;
@@ -86,7 +88,7 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
         oci: Oci::new(
             app.engine.clone(),
             std::sync::Arc::new(app.identity.clone()),
-            strongroom_oci::Settings::default(),
+            oci(config),
         ),
         identity: app.identity.clone(),
         health: Health::new(move || {
@@ -136,6 +138,19 @@ fn tls(config: &Config) -> Result<Option<Tls>, Failure> {
     };
     let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
     Tls::load(files).map(Some).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn oci(config: &Config) -> strongroom_oci::Settings {
+    let mut settings = strongroom_oci::Settings::default();
+    if config.redirects.enabled {
+        let redirects = &config.redirects;
+        settings.redirects = Some(Redirects {
+            min_bytes: redirects.min_size.bytes(),
+            expires: redirects.expires.duration(),
+            except: redirects.except.clone(),
+        });
+    }
+    settings
 }
 
 fn limits(config: &config::Limits) -> Limits {

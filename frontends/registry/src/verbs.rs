@@ -59,6 +59,7 @@ async fn here(
     command: Command,
     tell: impl Fn(Told) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
+    let _folder = folder.lock()?;
     let app = App::open(config, folder).await?;
     let mut run = Run::start(app.clone(), command);
     let done = loop {

@@ -20,7 +20,7 @@ const REFERRERS: &[&str] = &["--registry-referrers-mode", "oci-1-1"];
 pub fn check(scene: &mut Scene) -> Result<()> {
     // Signs in, too: cosign reads what oras keeps.
     let oras = Oras::new(scene)?;
-    oras.login(scene.registry.address())?;
+    oras.login(&scene.registry.address())?;
     let cosign = Cosign { program: tools::COSIGN.find()?, folder: scene.folder.path().to_owned() };
     std::fs::write(scene.path("sbom.json"), br#"{"spdxVersion":"SPDX-2.3","packages":[]}"#)?;
     cosign.run("generate-key-pair", &[])?;

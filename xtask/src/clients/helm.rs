@@ -15,7 +15,7 @@ const PLAIN: &str = "--plain-http";
 pub fn check(scene: &mut Scene) -> Result<()> {
     let helm = Helm { program: tools::HELM.find()?, folder: scene.folder.path().to_owned() };
     let address = scene.registry.address();
-    helm.run(&["registry", "login", address, PLAIN, "--username", USER, "--password", PASSWORD])?;
+    helm.run(&["registry", "login", &address, PLAIN, "--username", USER, "--password", PASSWORD])?;
     helm.run(&["create", "demo"])?;
     helm.run(&["package", "demo", "--version", "1.2.3+build.7"])?;
     let charts = format!("oci://{}", scene.name("charts"));

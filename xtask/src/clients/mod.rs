@@ -6,6 +6,7 @@ mod cosign;
 mod docker;
 mod helm;
 mod oras;
+mod redirect;
 mod resume;
 
 use std::fs::File;
@@ -19,13 +20,14 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::registry::{self, HOME, Registry};
+use crate::registry::{self, HOME, Setup};
 use crate::run;
+use crate::site::{Ground, Site};
 
 /// Arguments of `cargo xtask clients`.
 #[derive(Args)]
 pub struct ClientsArgs {
-    /// oras, resume, docker, helm, cosign, or all
+    /// oras, resume, redirect, docker, helm, cosign, or all
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
@@ -35,20 +37,32 @@ pub struct ClientsArgs {
 
 type Check = fn(&mut Scene) -> Result<()>;
 
-const CLIENTS: &[(&str, Check)] = &[
-    ("oras", oras::check),
-    ("resume", resume::check),
-    ("docker", docker::check),
-    ("helm", helm::check),
-    ("cosign", cosign::check),
+/// Each client, and the grounds of the registries that it meets. Pulls from a bucket are redirected;
+/// those from nodes are not.
+const CLIENTS: &[(&str, Check, &[Ground])] = &[
+    ("oras", oras::check, &Ground::ALL),
+    ("resume", resume::check, &Ground::ALL),
+    ("redirect", redirect::check, &[Ground::Bucket]),
+    ("docker", docker::check, &Ground::ALL),
+    ("helm", helm::check, &Ground::ALL),
+    ("cosign", cosign::check, &[Ground::Folder]),
 ];
+
+/// How the registry of a client's test is set up.
+fn setup(ground: Ground) -> Setup {
+    match ground {
+        Ground::Folder => Setup::default(),
+        Ground::Bucket => Setup::default().with("STRONGROOM_REDIRECTS_MIN_SIZE", "0B"),
+        Ground::Nodes => Setup::default().with("STRONGROOM_REDIRECTS_ENABLED", "false"),
+    }
+}
 
 /// Runs the clients asked for, each to its end whatever became of the others.
 pub fn clients(args: &ClientsArgs) -> Result<()> {
     let all = args.clients.iter().any(|name| name == "all");
     for name in &args.clients {
-        if name != "all" && !CLIENTS.iter().any(|(known, _)| known == name) {
-            let known: Vec<_> = CLIENTS.iter().map(|(name, _)| *name).collect();
+        if name != "all" && !CLIENTS.iter().any(|(known, ..)| known == name) {
+            let known: Vec<_> = CLIENTS.iter().map(|(name, ..)| *name).collect();
             bail!("there is no test of `{name}`; there are {} and all", known.join(", "));
         }
     }
@@ -57,19 +71,22 @@ pub fn clients(args: &ClientsArgs) -> Result<()> {
         None => registry::build()?,
     };
     let mut failed = Vec::new();
-    for (name, check) in CLIENTS {
-        if !all && !args.clients.iter().any(|wanted| wanted == name) {
+    for (client, check, grounds) in CLIENTS {
+        if !all && !args.clients.iter().any(|wanted| wanted == client) {
             continue;
         }
-        println!("\n--- {name}");
-        let start = Instant::now();
-        let result = Scene::new(&program).and_then(|scene| scene.play(*check));
-        let took = start.elapsed().as_secs_f64();
-        match result {
-            Ok(()) => println!("--- {name}: passed in {took:.1} s"),
-            Err(error) => {
-                println!("--- {name}: FAILED after {took:.1} s: {error:#}");
-                failed.push(*name);
+        for ground in *grounds {
+            let name = format!("{client} ({})", ground.name());
+            println!("\n--- {name}");
+            let start = Instant::now();
+            let result = Scene::new(&program, *ground).and_then(|scene| scene.play(*check));
+            let took = start.elapsed().as_secs_f64();
+            match result {
+                Ok(()) => println!("--- {name}: passed in {took:.1} s"),
+                Err(error) => {
+                    println!("--- {name}: FAILED after {took:.1} s: {error:#}");
+                    failed.push(name);
+                }
             }
         }
     }
@@ -87,15 +104,15 @@ pub fn all() -> Result<()> {
 /// What one client's test has to itself.
 struct Scene {
     folder: TempDir,
-    registry: Registry,
+    ground: Ground,
+    registry: Site,
 }
 
 impl Scene {
-    fn new(program: &Path) -> Result<Self> {
+    fn new(program: &Path, ground: Ground) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("strongroom-clients-").tempdir()?;
-        let data = folder.path().join("data");
-        let registry = Registry::start(program, &data, &folder.path().join("server.log"))?;
-        Ok(Self { folder, registry })
+        let registry = Site::start(program, folder.path(), ground, setup(ground))?;
+        Ok(Self { folder, ground, registry })
     }
 
     /// The client's test, then what every client's test ends with.

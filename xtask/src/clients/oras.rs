@@ -16,7 +16,7 @@ const SBOM_TYPE: &str = "application/vnd.example.sbom.v1";
 /// See the head of this file.
 pub fn check(scene: &mut Scene) -> Result<()> {
     let oras = Oras::new(scene)?;
-    oras.login(scene.registry.address())?;
+    oras.login(&scene.registry.address())?;
     let file = scene.real_file("large.bin", SIZE)?;
     let name = scene.name("tools/large");
     let first = format!("{name}:1.0");

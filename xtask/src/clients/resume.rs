@@ -1,5 +1,5 @@
 //! A chunked upload through a `kill -9`: the server dies in the middle of a PATCH, comes back, says
-//! how far it got, and the upload goes on from there.
+//! how far it got, and the upload goes on from there. Of several nodes one dies, and another goes on.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,6 +11,7 @@ use ureq::SendBody;
 use super::{Scene, measure};
 use crate::http::{Client, Tripwire, expect, header};
 use crate::registry::HOME;
+use crate::site::Ground;
 
 const SIZE: u64 = 300 << 20;
 /// What one ordinary PATCH brings before the deadly one.
@@ -25,7 +26,7 @@ pub fn check(scene: &mut Scene) -> Result<()> {
     let path = scene.real_file("large.bin", SIZE)?;
     let (size, digest) = measure(File::open(&path)?)?;
     let mut file = File::open(&path)?;
-    let client = scene.registry.client();
+    let client = scene.registry.nodes()[0].client();
     let repository = format!("/v2/{HOME}/resumed/blob");
 
     let started =
@@ -46,7 +47,12 @@ pub fn check(scene: &mut Scene) -> Result<()> {
     );
     ensure!(deadly.is_err(), "a killed server answered: {deadly:?}");
     scene.registry.kill()?; // collects the dead process
-    scene.registry.restart()?;
+    let client = if let [_, other] = scene.registry.nodes() {
+        other.client()
+    } else {
+        scene.registry.restart()?;
+        client
+    };
 
     let (kept, session) = status(&client, &session)?;
     println!("killed after {DEADLY} bytes of a PATCH at {FIRST}; {kept} of {size} bytes were kept");
@@ -62,7 +68,7 @@ pub fn check(scene: &mut Scene) -> Result<()> {
     let pulled = expect(client.get(&format!("{repository}/blobs/{digest}"))?, 200)?;
     let pulled = measure(pulled.into_body().into_reader())?;
     ensure!(pulled == (size, digest), "other bytes came back: {pulled:?}");
-    Ok(())
+    if scene.ground == Ground::Nodes { scene.registry.restart() } else { Ok(()) }
 }
 
 /// Sends `length` bytes of `file` from where it stands; returns where to go on.

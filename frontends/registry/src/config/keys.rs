@@ -11,7 +11,7 @@ pub(super) enum Kind {
 }
 
 /// Each key with its kind. A test holds it to the settings themselves.
-pub(super) const KEYS: [(&str, Kind); 26] = [
+pub(super) const KEYS: [(&str, Kind); 47] = [
     ("data", Kind::Text),
     ("listen", Kind::Text),
     ("trusted_proxies", Kind::List),
@@ -23,11 +23,32 @@ pub(super) const KEYS: [(&str, Kind); 26] = [
     ("identity.token_lifetime", Kind::Text),
     ("identity.refresh_lifetime", Kind::Text),
     ("identity.password_cache", Kind::Text),
+    ("identity.master_key_file", Kind::Text),
     ("storage.durability", Kind::Text),
     ("storage.reserve", Kind::Text),
     ("storage.metadata_cache", Kind::Text),
     ("storage.manifest_cache", Kind::Text),
     ("storage.verify_reads", Kind::Flag),
+    ("s3.bucket", Kind::Text),
+    ("s3.prefix", Kind::Text),
+    ("s3.region", Kind::Text),
+    ("s3.endpoint", Kind::Text),
+    ("s3.path_style", Kind::Flag),
+    ("s3.encryption", Kind::Text),
+    ("s3.kms_key", Kind::Text),
+    ("s3.storage_class", Kind::Text),
+    ("s3.memory", Kind::Text),
+    ("s3.spool", Kind::Text),
+    ("s3.max_requests", Kind::Number),
+    ("s3.deadline", Kind::Text),
+    ("redirects.enabled", Kind::Flag),
+    ("redirects.min_size", Kind::Text),
+    ("redirects.expires", Kind::Text),
+    ("redirects.except", Kind::List),
+    ("postgres.url", Kind::Text),
+    ("postgres.password_file", Kind::Text),
+    ("postgres.connections", Kind::Number),
+    ("postgres.statement_timeout", Kind::Text),
     ("uploads.lease", Kind::Text),
     ("uploads.idle", Kind::Text),
     ("uploads.max_blob", Kind::Text),
@@ -44,11 +65,13 @@ pub(super) const KEYS: [(&str, Kind); 26] = [
 pub(super) const PREFIX: &str = "STRONGROOM_";
 
 /// Variables that are ours and no settings.
-pub(super) const OTHERS: [&str; 2] = [CONFIG, BOOTSTRAP_PASSWORD];
+pub(super) const OTHERS: [&str; 3] = [CONFIG, BOOTSTRAP_PASSWORD, POSTGRES_PASSWORD];
 /// The file of the settings, as `--config` names it.
 pub(crate) const CONFIG: &str = "STRONGROOM_CONFIG";
 /// The first administrator's password.
 pub(crate) const BOOTSTRAP_PASSWORD: &str = "STRONGROOM_BOOTSTRAP_PASSWORD";
+/// The password of the database.
+pub(crate) const POSTGRES_PASSWORD: &str = "STRONGROOM_POSTGRES_PASSWORD";
 
 /// The variable that sets a key.
 pub(super) fn variable(key: &str) -> String {

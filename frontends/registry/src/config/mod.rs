@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use keys::BOOTSTRAP_PASSWORD;
+pub(crate) use keys::{BOOTSTRAP_PASSWORD, POSTGRES_PASSWORD};
 pub(crate) use layers::{Flags, load};
 pub(crate) use units::{Size, Span};
 
@@ -36,6 +36,9 @@ pub(crate) struct Config {
     pub(crate) tls: Tls,
     pub(crate) identity: Identity,
     pub(crate) storage: Storage,
+    pub(crate) s3: S3,
+    pub(crate) redirects: Redirects,
+    pub(crate) postgres: Postgres,
     pub(crate) uploads: Uploads,
     pub(crate) collection: Collection,
     pub(crate) limits: Limits,
@@ -51,6 +54,9 @@ impl Default for Config {
             tls: Tls::default(),
             identity: Identity::default(),
             storage: Storage::default(),
+            s3: S3::default(),
+            redirects: Redirects::default(),
+            postgres: Postgres::default(),
             uploads: Uploads::default(),
             collection: Collection::default(),
             limits: Limits::default(),
@@ -101,6 +107,10 @@ pub(crate) struct Identity {
     pub(crate) refresh_lifetime: Span,
     /// How long a password that was right needs no hashing again.
     pub(crate) password_cache: Span,
+    /// The file of the key that seals the signing keys: 32 bytes, the same for all nodes. In the data
+    /// folder where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) master_key_file: Option<PathBuf>,
 }
 
 impl Default for Identity {
@@ -110,6 +120,7 @@ impl Default for Identity {
             token_lifetime: Span::minutes(5),
             refresh_lifetime: Span::hours(30 * 24),
             password_cache: Span::minutes(5),
+            master_key_file: None,
         }
     }
 }
@@ -146,6 +157,119 @@ impl Default for Storage {
 pub(crate) enum Durability {
     Full,
     Relaxed,
+}
+
+/// The bytes in a bucket, where one is named; else in the data folder. Credentials come the ways that
+/// AWS's own tools take them (environment, profile, role of the machine).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct S3 {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bucket: Option<String>,
+    /// What all keys in the bucket begin with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// The address of a service other than AWS's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// Whether the bucket stands in the path of addresses; else in their host.
+    pub(crate) path_style: bool,
+    pub(crate) encryption: Encryption,
+    /// The key of `sse-kms`; the account's own where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kms_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) storage_class: Option<String>,
+    /// The memory that parts on their way to the bucket may take, of all uploads together.
+    pub(crate) memory: Size,
+    /// The room below the data folder for parts that find no memory.
+    pub(crate) spool: Size,
+    /// How many requests the service gets at once.
+    pub(crate) max_requests: usize,
+    /// How long a call may take, its repetitions included.
+    pub(crate) deadline: Span,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            bucket: None,
+            prefix: None,
+            region: None,
+            endpoint: None,
+            path_style: false,
+            encryption: Encryption::Bucket,
+            kms_key: None,
+            storage_class: None,
+            memory: Size::mib(128),
+            spool: Size::mib(2048),
+            max_requests: 64,
+            deadline: Span::minutes(2),
+        }
+    }
+}
+
+/// How the service encrypts what it stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Encryption {
+    /// As the bucket says.
+    Bucket,
+    SseS3,
+    SseKms,
+}
+
+/// Whether pulls of blobs are sent to the bucket itself, by an address that expires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Redirects {
+    pub(crate) enabled: bool,
+    /// Smaller blobs are served from here.
+    pub(crate) min_size: Size,
+    /// How long an address is good; less than `collection.delete_delay`.
+    pub(crate) expires: Span,
+    /// Clients that are served from here, by the beginning of their `User-Agent`.
+    pub(crate) except: Vec<String>,
+}
+
+impl Default for Redirects {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            min_size: Size::mib(1),
+            expires: Span::minutes(15),
+            except: Vec::new(),
+        }
+    }
+}
+
+/// The facts in a PostgreSQL database, where one is named; else in the data folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Postgres {
+    /// `postgresql://USER@HOST/DATABASE?sslmode=require`, without a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// The file that holds the password; `STRONGROOM_POSTGRES_PASSWORD` gives it, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// How many connections a node has open.
+    pub(crate) connections: usize,
+    /// How long a statement may take.
+    pub(crate) statement_timeout: Span,
+}
+
+impl Default for Postgres {
+    fn default() -> Self {
+        Self {
+            url: None,
+            password_file: None,
+            connections: 16,
+            statement_timeout: Span::seconds(30),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -92,6 +92,10 @@ fn a_wrong_value_is_told_with_what_it_should_be() {
     assert!(refusal("[uploads]\nlease = \"24\"").contains("length of time"));
     assert!(refusal("[tls]\ncertificate = \"a\"").contains("tls.key"));
     assert!(refusal("listen = ").contains("no TOML"));
+    assert!(refusal("[s3]\nkms_key = \"k\"").contains("sse-kms"));
+    assert!(
+        refusal("[s3]\nbucket = \"b\"\n[redirects]\nexpires = \"1h\"").contains("delete_delay")
+    );
     let number = environment(&[("STRONGROOM_LIMITS_MAX_REQUESTS", "many")]);
     let refused = load(&Flags::default(), number).unwrap_err().message;
     assert!(refused.contains("STRONGROOM_LIMITS_MAX_REQUESTS must be a number"), "{refused}");
@@ -116,6 +120,21 @@ fn every_kind_of_value_comes_from_the_environment() {
 fn the_keys_are_those_of_the_settings_and_no_two_share_a_variable() {
     let all = Config {
         tls: Tls { certificate: Some("c".into()), key: Some("k".into()) },
+        identity: Identity { master_key_file: Some("m".into()), ..Identity::default() },
+        s3: S3 {
+            bucket: Some("b".to_owned()),
+            prefix: Some("p".to_owned()),
+            region: Some("r".to_owned()),
+            endpoint: Some("e".to_owned()),
+            kms_key: Some("k".to_owned()),
+            storage_class: Some("s".to_owned()),
+            ..S3::default()
+        },
+        postgres: Postgres {
+            url: Some("u".to_owned()),
+            password_file: Some("f".into()),
+            ..Postgres::default()
+        },
         ..Config::default()
     };
     let table: toml::Table = all.to_toml().parse().unwrap();
@@ -143,4 +162,20 @@ fn what_config_check_prints_is_a_file_that_sets_the_same() {
     let config = Config { listen: ([10, 0, 0, 1], 80).into(), ..Config::default() };
     let again = load(&with(&file(&config.to_toml())), none()).unwrap();
     assert_eq!(again, config);
+}
+
+#[test]
+fn a_password_has_no_place_in_the_address_of_a_database() {
+    for bad in [
+        "postgresql://me:secret@db/strongroom",
+        "postgres://db/strongroom?sslmode=require&password=secret",
+        "host=db user=me password=secret",
+    ] {
+        let refused = refusal(&format!("[postgres]\nurl = \"{bad}\""));
+        assert!(refused.contains("postgres.password_file"), "{refused}");
+        assert!(!refused.contains("secret"), "{refused}");
+    }
+    let good = file("[postgres]\nurl = \"postgresql://me@db:5432/strongroom?sslmode=require\"");
+    let loaded = load(&with(&good), environment(&[("STRONGROOM_POSTGRES_PASSWORD", "x")]));
+    assert!(loaded.unwrap().postgres.url.is_some());
 }
