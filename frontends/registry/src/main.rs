@@ -79,14 +79,15 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             };
             log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(carry::copy_storage(&config, &target, cli.global.json));
+        }
         Verb::Migrate => {
             let config = load(&flags)?;
             let steps = runtime()?.block_on(storage::migrate(&config))?;
-            console::say(match steps {
+            console::say(&match steps {
                 None => "the facts lie in the data folder, which needs no migration\n".to_owned(),
                 Some(0) => "the database is as this program needs it\n".to_owned(),
                 Some(steps) => format!("the database is migrated, in {steps} steps\n"),
-            }.as_str())?;
+            })?;
         }
         Verb::Config(ConfigVerb::Check) => console::say(&load(&flags)?.to_toml())?,
         Verb::Completions { shell } => {

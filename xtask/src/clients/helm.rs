@@ -39,7 +39,7 @@ pub fn check(scene: &mut Scene) -> Result<()> {
     let template = ["template", "release", &chart];
     let rendered = helm.output(&[template.as_slice(), &version].concat())?;
     contains(&rendered, "kind: Deployment")?;
-    helm.run(&["registry", "logout", address])
+    helm.run(&["registry", "logout", &address])
 }
 
 /// The program with its own credentials and caches, in the folder of the scene.
