@@ -11,7 +11,7 @@ use crate::meta::Key;
 
 /// The store's version.
 pub(crate) const FORMAT: &[u8] = b"!format";
-/// The collector's cursor.
+/// Where a collection was stopped: a hint for the next one.
 pub(crate) const COLLECTION: &[u8] = b"!collection";
 /// Before the organisation and the chain: how much of it is sealed.
 const SEALED: &[u8] = b"!sealed";

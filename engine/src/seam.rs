@@ -33,7 +33,8 @@ impl Timestamp {
     }
 }
 
-/// Tells the time. May jump in either direction: nothing but leases and expiry leans on it.
+/// Tells the time. May jump in either direction: leases, expiry, the delay before bytes go and the
+/// times in the trail lean on it, and nothing else.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now.
     fn now(&self) -> Timestamp;

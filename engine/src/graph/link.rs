@@ -42,6 +42,10 @@ pub(crate) fn keep_content(change: &mut Change<'_>, blob: &Seen<BlobRecord>) -> 
 const LEASE_GRAIN: u32 = 4096;
 
 /// Makes `change` link a blob of `size` bytes, with a lease from now on.
+///
+/// `number_if_new` is not required to be free: two blobs of one repository that share a number (two
+/// processes, the same millisecond, one chance in a million) share their edges, so each is kept for
+/// whatever names the other. It errs towards keeping.
 pub(crate) fn link_blob(
     change: &mut Change<'_>,
     link: &Seen<LinkRecord>,

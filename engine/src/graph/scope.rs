@@ -15,8 +15,10 @@ use crate::name::RepositoryPath;
 use crate::records::{Life, NameRecord, OrganisationRecord, RegistryRecord, RepositoryRecord};
 use crate::seam::Timestamp;
 
-/// What a repository's path leads to. Every writing commit leans on these rows, so that nothing is
-/// written below what was renamed, changed or given up meanwhile (DESIGN D3).
+/// What a repository's path leads to. Every commit that brings a row leans on these, so that nothing
+/// comes in below what was renamed, changed or given up meanwhile (DESIGN D3). A commit that only
+/// changes or removes rows which it requires as it read them needs it not: those are purged with
+/// what was given up, and then it can't happen.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) organisation: OrganisationId,

@@ -1,7 +1,7 @@
 //! What is left of deleted organisations and registries, taken away behind.
 //!
 //! The collector calls [`purge`] before it walks. Whatever is [`Life::Deleting`] gets no new rows
-//! (every write leans on its record), so each step can be repeated: a kill in the middle costs
+//! (whatever brings one leans on its record), so each step can be repeated: a kill in the middle costs
 //! nothing, and the record goes last. Rows go before their objects: a crash between the two leaves
 //! garbage that the sweep of orphans finds, never a fact without its bytes.
 

@@ -35,8 +35,9 @@ pub struct Registry {
 pub struct RegistrySettings {
     /// Whether anybody may list and pull.
     pub public: bool,
-    /// Whether a manifest may name content that is not there, as copies of one platform of an
-    /// index do (and as the specification's suite calls sparse images).
+    /// Whether a manifest may name content that is not there: an index of platforms of which not
+    /// all were copied, and an image without some of its layers too (the specification's suite has
+    /// both under one setting). I2 does not hold for what is missing there.
     pub sparse_indexes: bool,
 }
 
