@@ -46,6 +46,10 @@ pub struct Settings {
     /// accepted that would not leave them, what other uploads were promised counted. The metadata
     /// store keeps its own ([`crate::meta::Reserve`]).
     pub reserve_bytes: u64,
+    /// Whether blobs that are read whole are hashed on their way out, so that a read of rotten bytes
+    /// breaks off before its last chunk. Costs what hashing costs, and URLs are no longer given out,
+    /// for what goes past this process can't be verified. Off by default: clients compare digests.
+    pub verify_reads: bool,
     /// The memory the cache of tags and manifests may use, in bytes.
     pub cache_bytes: u64,
     /// How long small manifests may wait to be copied to the blob store together; what a kill keeps
@@ -68,6 +72,7 @@ impl Default for Settings {
             checkpoint_bytes: 64 << 20,
             checkpoint_interval: Duration::from_secs(5),
             reserve_bytes: 256 << 20,
+            verify_reads: false,
             cache_bytes: 32 << 20,
             copy_group: Duration::from_secs(1),
             pull_group: Duration::from_secs(1),

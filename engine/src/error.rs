@@ -216,7 +216,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full { .. } => Self::StorageFull(error.to_string()),
-            StoreError::NotFound(_) | StoreError::WrongSize { .. } => {
+            StoreError::NotFound(_) | StoreError::WrongSize { .. } | StoreError::Rotten { .. } => {
                 Self::Corrupted(error.to_string())
             }
             StoreError::Failed { .. }

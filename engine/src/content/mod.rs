@@ -151,6 +151,12 @@ pub enum StoreError {
         /// Whether trying again may help.
         temporary: bool,
     },
+    /// The object has other bytes than it was stored with; the last of them were held back.
+    #[error("the bytes of object {key} are not what was stored")]
+    Rotten {
+        /// The object.
+        key: ObjectKey,
+    },
     /// How much room is left could not be told.
     #[error("the blob store can't tell how much room it has: {reason}")]
     Unmeasured {

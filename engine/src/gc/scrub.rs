@@ -4,8 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::Engine;
-use crate::audit::{Event, EventKind};
-use crate::change::{Attempt, Change, Seen};
+use crate::change::Seen;
 use crate::content::ObjectKey;
 use crate::copies::forget;
 use crate::core::Core;
@@ -14,13 +13,13 @@ use crate::error::Error;
 use crate::gc::fsck::{Look, look_at};
 use crate::gc::walk::{Pages, organisations};
 use crate::gc::{Progress, Tally, Watch};
-use crate::graph::stripe_of_reference;
+use crate::graph::quarantine;
 use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::{Row, prefix_range};
 use crate::name::OrganisationName;
 use crate::records::{
-    BlobRecord, BlobState, Body, CopyRecord, LinkRecord, ManifestRecord, NameRecord, Record,
+    BlobRecord, BlobState, Body, CopyRecord, ManifestRecord, NameRecord, Record,
 };
 
 /// The `n`th of `of` shares of all content; the shares `1..=of` together are all of it, each piece
@@ -242,82 +241,13 @@ impl Scrub<'_> {
                 }
             };
             if let Some(what) = wrong {
-                if !self.quarantine(organisation, digest, &seen, &what).await? {
+                if !quarantine(self.core, organisation, digest, &seen, &what).await? {
                     continue;
                 }
                 self.rotten(organisation, digest, what, true);
             }
             self.pace(size).await;
             return Ok(());
-        }
-    }
-
-    /// Makes the content answer as absent; false where its row changed since it was read.
-    async fn quarantine(
-        &self,
-        organisation: OrganisationId,
-        digest: &Digest,
-        seen: &Seen<BlobRecord>,
-        what: &str,
-    ) -> Result<bool, Error> {
-        let Some(record) = &seen.value else { return Ok(false) };
-        let now = self.core.now().await?;
-        let mut change = Change::freeing(self.core);
-        let state = BlobState::Quarantined { since: now };
-        change.replace(seen, &BlobRecord { state, ..record.clone() });
-        let kind = EventKind::ContentQuarantined {
-            digest: *digest,
-            size: record.size,
-            problem: format!("its object {what}"),
-        };
-        change.event(Event::by_system(organisation, now, kind));
-        match change.commit().await {
-            Ok(()) => {}
-            Err(Attempt::Lost) => return Ok(false),
-            Err(Attempt::Failed(error)) => return Err(error),
-        }
-        self.forget_manifest(organisation, digest).await?;
-        Ok(true)
-    }
-
-    /// Makes old what is cached of a manifest whose bytes are rotten. After the commit: whatever is
-    /// loaded from then on finds it absent, and every tag set before is among the rows.
-    async fn forget_manifest(
-        &self,
-        organisation: OrganisationId,
-        digest: &Digest,
-    ) -> Result<(), Error> {
-        let core = self.core;
-        let mut links = Pages::new(&*core.meta, prefix_range(&keys::blob(organisation, digest)));
-        loop {
-            let rows = links.next().await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for (key, value) in rows {
-                let Some((_, Some(repository))) = keys::parse_content(&key) else { continue };
-                // One that can't be read was never loaded from either.
-                let Ok(link) = LinkRecord::decode(&value) else { continue };
-                if link.manifest.is_none() {
-                    continue;
-                }
-                core.cache.forget(stripe_of_reference(repository, &digest.to_string()));
-                let all = keys::tags_of(organisation, repository, link.number);
-                let mut tags = Pages::new(&*core.meta, prefix_range(&all));
-                loop {
-                    let rows = tags.next().await?;
-                    if rows.is_empty() {
-                        break;
-                    }
-                    for (key, _) in rows {
-                        let tag =
-                            key.get(all.len()..).and_then(|tag| std::str::from_utf8(tag).ok());
-                        if let Some(tag) = tag {
-                            core.cache.forget(stripe_of_reference(repository, tag));
-                        }
-                    }
-                }
-            }
         }
     }
 

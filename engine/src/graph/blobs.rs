@@ -1,6 +1,7 @@
 //! Blobs as a repository serves them: look, read, mount.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::Action;
@@ -9,6 +10,7 @@ use crate::change::{Change, Seen, retry};
 use crate::content::{ObjectKey, ObjectRead, StoreError};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::graph::verified::{Whole, verified};
 use crate::graph::{Repository, Scope, keep_content, link_blob};
 use crate::id::RepositoryId;
 use crate::keys;
@@ -233,14 +235,22 @@ impl Blob {
     /// Reads the bytes of `range` (start included, end not) and notes the pull in the trail.
     ///
     /// A local file is handed out open, for fast sending. What was opened stays whole even where
-    /// the blob is deleted meanwhile.
+    /// the blob is deleted meanwhile. With [`Settings::verify_reads`](crate::Settings::verify_reads)
+    /// a whole blob is a stream, which ends in an error before its last chunk where the bytes
+    /// rotted.
     pub async fn read(&self, range: Range<u64>) -> Result<ObjectRead, Error> {
         let mut object = self.object.clone();
         for _ in 0..MOVES {
             match self.repository.core.blobs.read(&object, range.clone()).await {
                 Ok(read) => {
                     self.repository.pulled(self.info.digest, None).await?;
-                    return Ok(read);
+                    let core = &self.repository.core;
+                    if !core.settings.verify_reads || range != (0..self.info.size) {
+                        return Ok(read);
+                    }
+                    let (core, digest) = (Arc::clone(core), self.info.digest);
+                    let organisation = self.repository.scope.organisation;
+                    return Ok(verified(Whole { core, organisation, digest, object }, read));
                 }
                 // Moved under its digest, or replaced, since the record was read.
                 Err(StoreError::NotFound(missing)) => {
@@ -271,6 +281,9 @@ impl Blob {
         content_type: &str,
     ) -> Result<Option<String>, Error> {
         let core = &self.repository.core;
+        if core.settings.verify_reads {
+            return Ok(None);
+        }
         let Some(presigner) = core.blobs.presigner() else { return Ok(None) };
         let expires = expires.min(core.settings.delete_delay);
         let url = presigner.presign(&self.object, expires, content_type).await?;

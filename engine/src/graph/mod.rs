@@ -16,10 +16,12 @@ mod depth;
 mod link;
 mod manifests;
 mod push;
+mod quarantine;
 mod referrers;
 mod repository;
 mod scope;
 mod tags;
+mod verified;
 
 pub use blobs::{Blob, BlobInfo};
 pub(crate) use cache::{Cache, stripe_of_organisation, stripe_of_reference};
@@ -31,6 +33,7 @@ pub use push::{ManifestPush, PushedManifest};
 pub use referrers::Referrer;
 pub use repository::Repository;
 pub(crate) use scope::Scope;
+pub(crate) use quarantine::quarantine;
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,4 +7,5 @@ mod lines;
 mod races;
 pub(crate) mod support;
 mod tree;
+mod verified;
 mod walk;

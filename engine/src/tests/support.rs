@@ -51,7 +51,7 @@ impl World {
         Self::build(blobs, Settings::default()).await
     }
 
-    async fn build(blobs: Arc<dyn BlobStore>, settings: Settings) -> Self {
+    pub(crate) async fn build(blobs: Arc<dyn BlobStore>, settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let entropy = Arc::new(SeededEntropy::new(7));
         let seams = Seams { clock: clock.clone(), entropy };

@@ -127,6 +127,7 @@ fn settings(config: &Config) -> Settings {
     settings.delete_delay = config.collection.delete_delay.duration();
     settings.max_blob_bytes = config.uploads.max_blob.bytes();
     settings.reserve_bytes = config.storage.reserve.bytes();
+    settings.verify_reads = config.storage.verify_reads;
     settings.cache_bytes = config.storage.manifest_cache.bytes();
     settings
 }

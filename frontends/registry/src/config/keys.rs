@@ -11,7 +11,7 @@ pub(super) enum Kind {
 }
 
 /// Each key with its kind. A test holds it to the settings themselves.
-pub(super) const KEYS: [(&str, Kind); 25] = [
+pub(super) const KEYS: [(&str, Kind); 26] = [
     ("data", Kind::Text),
     ("listen", Kind::Text),
     ("trusted_proxies", Kind::List),
@@ -27,6 +27,7 @@ pub(super) const KEYS: [(&str, Kind); 25] = [
     ("storage.reserve", Kind::Text),
     ("storage.metadata_cache", Kind::Text),
     ("storage.manifest_cache", Kind::Text),
+    ("storage.verify_reads", Kind::Flag),
     ("uploads.lease", Kind::Text),
     ("uploads.idle", Kind::Text),
     ("uploads.max_blob", Kind::Text),

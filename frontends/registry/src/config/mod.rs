@@ -125,6 +125,8 @@ pub(crate) struct Storage {
     pub(crate) metadata_cache: Size,
     /// The memory for tags and small manifests.
     pub(crate) manifest_cache: Size,
+    /// Whether blobs that are pulled whole are hashed on their way out.
+    pub(crate) verify_reads: bool,
 }
 
 impl Default for Storage {
@@ -134,6 +136,7 @@ impl Default for Storage {
             reserve: Size::mib(256),
             metadata_cache: Size::mib(64),
             manifest_cache: Size::mib(32),
+            verify_reads: false,
         }
     }
 }
