@@ -4,13 +4,16 @@ use std::ops::Range;
 
 use crate::Engine;
 use crate::change::{Attempt, Change, Seen};
+use crate::content::ObjectKey;
 use crate::copies;
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::content::Content;
+use crate::gc::cursor::{CursorRecord, Phase};
 use crate::gc::links::Links;
-use crate::gc::walk::{PAGE_ROWS, Pages, organisations};
+use crate::gc::orphans::PAGE_OBJECTS;
+use crate::gc::walk::{PAGE_ROWS, Pages, behind, organisations};
 use crate::gc::{CollectReport, Progress, Watch, cursor, orphans, sessions};
 use crate::id::OrganisationId;
 use crate::keys;
@@ -27,7 +30,7 @@ pub struct CollectOptions {
     pub dry_run: bool,
     /// Only in this organisation; everywhere where absent.
     pub organisation: Option<OrganisationName>,
-    /// About how many rows of content to look at; the next run goes on there. All where absent.
+    /// About how many rows and objects to look at; the next run goes on there. All where absent.
     pub budget: Option<u64>,
 }
 
@@ -76,17 +79,7 @@ impl Engine {
             run.tenants().await?;
         }
         let domains = organisations(core, options.organisation.as_ref()).await?;
-        for domain in &domains {
-            sessions::expire(core, *domain, options.dry_run, &mut run.report, watch).await?;
-        }
-        run.contents(&domains).await?;
-        let all = options.organisation.is_none();
-        copies::walk(core, &domains, all, options.dry_run, &mut run.report, watch).await?;
-        let prefix = match (&options.organisation, domains.first()) {
-            (Some(_), Some(domain)) => keys::object::domain(*domain),
-            _ => String::new(),
-        };
-        orphans::sweep(core, &prefix, options.dry_run, &mut run.report, watch).await?;
+        run.walk(&domains).await?;
         Ok(run.report)
     }
 
@@ -114,31 +107,124 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// All content, from where the last run was stopped on, and then what lies before.
-    async fn contents(&mut self, domains: &[OrganisationId]) -> Result<(), Error> {
-        let start = match (&self.options.organisation, self.options.dry_run) {
-            (None, false) => cursor::load(self.core).await?.unwrap_or_default(),
-            _ => Key::default(),
-        };
-        self.report.resumed = !start.is_empty();
+    /// Everything, from where the last run was stopped on, and then what lies before.
+    async fn walk(&mut self, domains: &[OrganisationId]) -> Result<(), Error> {
+        let cursor = if self.keeps_cursor() { cursor::load(self.core).await? } else { None };
+        self.report.resumed = cursor.is_some();
+        let start = cursor.unwrap_or_else(CursorRecord::start);
         for late in [true, false] {
-            for domain in domains {
-                let mut range = prefix_range(&keys::contents(*domain));
-                if late {
-                    range.start = range.start.max(start.clone());
-                } else {
-                    range.end = range.end.min(start.clone());
-                }
-                if !self.domain(*domain, range).await? {
+            for phase in Phase::ALL {
+                let Some((from, to)) = start.part(phase, late) else { continue };
+                if !self.phase(phase, domains, from, to).await? {
                     return Ok(());
                 }
             }
         }
         self.report.complete = true;
-        if !self.options.dry_run && self.options.organisation.is_none() {
+        if self.keeps_cursor() {
             cursor::clear(self.core).await?;
         }
         Ok(())
+    }
+
+    /// One phase between two keys; false where the budget ended it.
+    async fn phase(
+        &mut self,
+        phase: Phase,
+        domains: &[OrganisationId],
+        from: Key,
+        to: Option<Key>,
+    ) -> Result<bool, Error> {
+        if phase == Phase::Objects {
+            return self.objects(domains, from, to).await;
+        }
+        for domain in domains {
+            let all = match phase {
+                Phase::Uploads => keys::sessions(*domain),
+                _ => keys::contents(*domain),
+            };
+            let mut range = prefix_range(&all);
+            range.start = range.start.max(from.clone());
+            if let Some(to) = &to {
+                range.end = range.end.min(to.clone());
+            }
+            let goes_on = match phase {
+                Phase::Uploads => self.uploads(*domain, range).await?,
+                _ => self.domain(*domain, range).await?,
+            };
+            if !goes_on {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The uploads of one organisation; false where the budget ended it.
+    async fn uploads(&mut self, domain: OrganisationId, range: Range<Key>) -> Result<bool, Error> {
+        let mut pages = Pages::new(&*self.core.meta, range);
+        loop {
+            let rows = pages.next().await?;
+            let Some((last, _)) = rows.last() else { return Ok(true) };
+            let next = behind(last);
+            self.report.looked_at += rows.len() as u64;
+            let dry_run = self.options.dry_run;
+            sessions::expire(self.core, domain, rows, dry_run, &mut self.report).await?;
+            self.note(Phase::Uploads, next).await?;
+            self.tell("uploads", self.report.uploads.bytes);
+            if self.is_spent() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The objects behind `from`, up to `to`; false where the budget ended it.
+    async fn objects(
+        &mut self,
+        domains: &[OrganisationId],
+        from: Key,
+        to: Option<Key>,
+    ) -> Result<bool, Error> {
+        let prefix = match (&self.options.organisation, domains.first()) {
+            (Some(_), Some(domain)) => keys::object::domain(*domain),
+            _ => String::new(),
+        };
+        if from.is_empty() {
+            // What copies give up is among the objects.
+            let (all, dry_run) = (self.options.organisation.is_none(), self.options.dry_run);
+            copies::walk(self.core, domains, all, dry_run, &mut self.report, self.watch).await?;
+        }
+        let mut after = String::from_utf8(from).ok().and_then(ObjectKey::new);
+        loop {
+            let blobs = &self.core.blobs;
+            let mut entries = blobs.list(&prefix, after.as_ref(), PAGE_OBJECTS).await?;
+            if let Some(to) = &to {
+                entries.retain(|entry| entry.key.as_str().as_bytes() <= to.as_slice());
+            }
+            let Some(last) = entries.last().map(|entry| entry.key.clone()) else {
+                return Ok(true);
+            };
+            self.report.looked_at += entries.len() as u64;
+            let dry_run = self.options.dry_run;
+            orphans::sweep(self.core, &entries, dry_run, &mut self.report).await?;
+            self.note(Phase::Objects, last.as_str().as_bytes().to_vec()).await?;
+            self.tell("objects", self.report.orphans.bytes);
+            after = Some(last);
+            if self.is_spent() {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn keeps_cursor(&self) -> bool {
+        !self.options.dry_run && self.options.organisation.is_none()
+    }
+
+    fn is_spent(&self) -> bool {
+        self.options.budget.is_some_and(|budget| self.report.looked_at >= budget)
+    }
+
+    fn tell(&self, phase: &'static str, bytes: u64) {
+        (self.watch)(&Progress { phase, done: self.report.looked_at, bytes });
     }
 
     /// The content of one organisation; false where the budget ended it.
@@ -165,19 +251,14 @@ impl Run<'_> {
                 None => prefix_range(&keys::contents(domain)).end,
             };
             if !nothing {
-                self.note(next.clone()).await?;
+                self.note(Phase::Contents, next.clone()).await?;
             }
-            (self.watch)(&Progress {
-                phase: "content",
-                done: self.report.looked_at,
-                bytes: self.report.deleted.bytes,
-            });
+            self.tell("content", self.report.deleted.bytes);
             if end {
                 return Ok(true);
             }
             // A digest with more links than a page has must not keep the walk in its place.
-            let spent = self.options.budget.is_some_and(|budget| self.report.looked_at >= budget);
-            if spent && next > start {
+            if self.is_spent() && next > start {
                 return Ok(false);
             }
         }
@@ -229,12 +310,12 @@ impl Run<'_> {
     }
 
     /// Writes where the run stands.
-    async fn note(&self, next: Key) -> Result<(), Error> {
-        if self.options.dry_run || self.options.organisation.is_some() {
+    async fn note(&self, phase: Phase, next: Key) -> Result<(), Error> {
+        if !self.keeps_cursor() {
             return Ok(());
         }
         let mut change = Change::freeing(self.core);
-        cursor::save(&mut change, next);
+        cursor::save(&mut change, phase, next);
         match change.commit().await {
             Ok(()) | Err(Attempt::Lost) => Ok(()),
             Err(Attempt::Failed(error)) => Err(error),

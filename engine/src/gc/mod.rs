@@ -18,7 +18,7 @@
 mod adopt;
 mod collect;
 mod content;
-mod cursor;
+pub(crate) mod cursor;
 mod fsck;
 mod links;
 mod orphans;

@@ -17,11 +17,11 @@ use std::collections::HashSet;
 
 use crate::audit::{Event, EventKind, SYSTEM};
 use crate::change::{Attempt, Change};
-use crate::content::{ObjectEntry, ObjectKey, StoreError};
+use crate::content::{ObjectEntry, StoreError};
 use crate::core::Core;
 use crate::error::Error;
+use crate::gc::CollectReport;
 use crate::gc::walk::Pages;
-use crate::gc::{CollectReport, Progress, Watch};
 use crate::id::{OrganisationId, SessionId};
 use crate::keys::{self, object};
 use crate::meta::prefix_range;
@@ -42,39 +42,30 @@ pub(super) enum Verdict {
     Foreign,
 }
 
-/// Deletes the garbage below `prefix`.
+/// Deletes the garbage of a page of objects, listed before this is called.
 pub(super) async fn sweep(
     core: &Core,
-    prefix: &str,
+    entries: &[ObjectEntry],
     dry_run: bool,
     report: &mut CollectReport,
-    watch: Watch<'_>,
 ) -> Result<(), Error> {
-    let mut after: Option<ObjectKey> = None;
-    let mut done = 0;
-    loop {
-        let entries = core.blobs.list(prefix, after.as_ref(), PAGE_OBJECTS).await?;
-        let Some(last) = entries.last() else { return Ok(()) };
-        after = Some(last.key.clone());
-        done += entries.len() as u64;
-        let mut garbage = Vec::new();
-        for (entry, verdict) in entries.iter().zip(judge(core, &entries).await?) {
-            match verdict {
-                Verdict::Named => {}
-                Verdict::Foreign => report.foreign.add(entry.size),
-                Verdict::Garbage if dry_run => report.orphans.add(entry.size),
-                Verdict::Garbage => garbage.push(entry),
-            }
+    let mut garbage = Vec::new();
+    for (entry, verdict) in entries.iter().zip(judge(core, entries).await?) {
+        match verdict {
+            Verdict::Named => {}
+            Verdict::Foreign => report.foreign.add(entry.size),
+            Verdict::Garbage if dry_run => report.orphans.add(entry.size),
+            Verdict::Garbage => garbage.push(entry),
         }
-        announce(core, &garbage).await?;
-        for entry in garbage {
-            match remove(core, entry).await {
-                Ok(()) => report.orphans.add(entry.size),
-                Err(error) => report.failure(None, &error),
-            }
-        }
-        watch(&Progress { phase: "objects", done, bytes: 0 });
     }
+    announce(core, &garbage).await?;
+    for entry in garbage {
+        match remove(core, entry).await {
+            Ok(()) => report.orphans.add(entry.size),
+            Err(error) => report.failure(None, &error),
+        }
+    }
+    Ok(())
 }
 
 /// Writes a line for each object that is about to be deleted, all in one commit: no row is removed

@@ -23,7 +23,7 @@ impl Tally {
 pub struct Progress {
     /// What it does: `tenants`, `uploads`, `content`, `copies`, `objects`, `records`, `trail`.
     pub phase: &'static str,
-    /// How many things it looked at in this phase.
+    /// How many things it looked at: in this phase, or in a collection in the run so far.
     pub done: u64,
     /// The bytes it read in this phase.
     pub bytes: u64,
@@ -37,7 +37,7 @@ pub struct CollectReport {
     pub resumed: bool,
     /// Whether it looked at everything; else its budget ended it.
     pub complete: bool,
-    /// Rows of content and links looked at.
+    /// Rows of uploads, content and links, and objects looked at.
     pub looked_at: u64,
     /// Links removed: no lease, and no manifest names them.
     pub links: Tally,

@@ -18,9 +18,7 @@ use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::{Row, prefix_range};
 use crate::name::OrganisationName;
-use crate::records::{
-    BlobRecord, BlobState, Body, CopyRecord, ManifestRecord, NameRecord, Record,
-};
+use crate::records::{BlobRecord, BlobState, Body, CopyRecord, ManifestRecord, NameRecord, Record};
 
 /// The `n`th of `of` shares of all content; the shares `1..=of` together are all of it, each piece
 /// in exactly one, the same in every run.

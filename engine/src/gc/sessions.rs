@@ -4,49 +4,40 @@ use crate::audit::{Event, EventKind, UploadEnd};
 use crate::change::Seen;
 use crate::core::Core;
 use crate::error::Error;
-use crate::gc::walk::Pages;
-use crate::gc::{CollectReport, Progress, Watch};
+use crate::gc::CollectReport;
 use crate::id::{OrganisationId, SessionId};
 use crate::keys;
-use crate::meta::prefix_range;
+use crate::meta::Row;
 use crate::records::SessionRecord;
 use crate::seam::Timestamp;
 use crate::upload::give_up;
 
-/// Gives up what expired: first the row, so that no finishing commit can follow, then the object.
+/// Gives up what expired of a page of uploads: first the row, so that no finishing commit can
+/// follow, then the object.
 pub(super) async fn expire(
     core: &Core,
     organisation: OrganisationId,
+    rows: Vec<Row>,
     dry_run: bool,
     report: &mut CollectReport,
-    watch: Watch<'_>,
 ) -> Result<(), Error> {
     let now = core.now().await?;
-    let prefix = keys::sessions(organisation);
-    let mut pages = Pages::new(&*core.meta, prefix_range(&prefix));
-    let mut done = 0;
-    loop {
-        let rows = pages.next().await?;
-        if rows.is_empty() {
-            return Ok(());
+    let prefix = keys::sessions(organisation).len();
+    for (key, value) in rows {
+        let id = key.get(prefix..).and_then(|id| id.try_into().ok()).map(SessionId);
+        let (Some(id), Ok(seen)) = (id, Seen::<SessionRecord>::new(key, Some(value))) else {
+            report.unreadable += 1;
+            continue;
+        };
+        let Some(record) = &seen.value else { continue };
+        if record.expires_at > now {
+            continue;
         }
-        done += rows.len() as u64;
-        for (key, value) in rows {
-            let id = key.get(prefix.len()..).and_then(|id| id.try_into().ok()).map(SessionId);
-            let (Some(id), Ok(seen)) = (id, Seen::<SessionRecord>::new(key, Some(value))) else {
-                report.unreadable += 1;
-                continue;
-            };
-            let Some(record) = &seen.value else { continue };
-            if record.expires_at > now {
-                continue;
-            }
-            if dry_run || expired(core, organisation, id, &seen, now).await? {
-                report.uploads.add(record.reserved_bytes);
-            }
+        if dry_run || expired(core, organisation, id, &seen, now).await? {
+            report.uploads.add(record.reserved_bytes);
         }
-        watch(&Progress { phase: "uploads", done, bytes: 0 });
     }
+    Ok(())
 }
 
 /// Gives up one upload; false where somebody went on with it meanwhile.

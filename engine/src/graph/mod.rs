@@ -30,10 +30,10 @@ pub(crate) use link::{Unlinked, keep_content, link_blob, named_by, unlink};
 pub use manifests::StoredManifest;
 pub(crate) use push::put_manifest;
 pub use push::{ManifestPush, PushedManifest};
+pub(crate) use quarantine::quarantine;
 pub use referrers::Referrer;
 pub use repository::Repository;
 pub(crate) use scope::Scope;
-pub(crate) use quarantine::quarantine;
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]

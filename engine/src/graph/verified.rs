@@ -19,7 +19,6 @@ use crate::change::Seen;
 use crate::content::{ObjectKey, ObjectRead, StoreError};
 use crate::core::Core;
 use crate::digest::{Digest, Hasher};
-use crate::error::Error;
 use crate::graph::quarantine;
 use crate::id::OrganisationId;
 use crate::keys;

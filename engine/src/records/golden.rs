@@ -11,6 +11,7 @@ use super::*;
 use crate::access::{Origin, Role};
 use crate::audit::{Event, EventKind, RepositoryRef, UploadEnd, decode_event, encode_event};
 use crate::digest::{Algorithm, Hasher};
+use crate::gc::cursor::{CursorRecord, Phase};
 use crate::id::{ChainId, OrganisationId};
 
 const AT: Timestamp = Timestamp(1_700_000_000_123);
@@ -165,6 +166,11 @@ fn records_of_manifests_are_as_their_golden_files() {
         annotations: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
     };
     holds("sample", &referrer);
+}
+
+#[test]
+fn the_collectors_cursor_is_as_its_golden_file() {
+    holds("sample", &CursorRecord { phase: Phase::Objects, next: b"01/sha256/ab/cd.ef".to_vec() });
 }
 
 #[test]

@@ -90,6 +90,35 @@ async fn a_run_that_was_stopped_is_gone_on_with() {
 }
 
 #[tokio::test]
+async fn a_budget_ends_a_run_among_uploads_and_objects_too_and_all_is_looked_at_in_the_end() {
+    let world = World::new().await;
+    let repository = world.open("api", Action::Push).await.unwrap();
+    for _ in 0..1100 {
+        repository.start_upload(None, None).await.unwrap();
+    }
+    let core = &world.engine.core;
+    for n in 0..1100_u32 {
+        let mut id = [7; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        let key = keys::object::settled(ACME, &sha256(b"lost"), crate::id::SessionId(id));
+        core.blobs.put(&key, Bytes::from_static(b"lost")).await.unwrap();
+    }
+    world.clock.advance(DAY);
+    let options = CollectOptions { budget: Some(1), ..CollectOptions::default() };
+    let (mut uploads, mut orphans) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let report = world.engine.collect(&options, &|_| {}).await.unwrap();
+        assert!(!report.complete && report.looked_at <= 1000, "{report:?}");
+        uploads.push(report.uploads.count);
+        orphans.push(report.orphans.count);
+    }
+    assert_eq!((uploads, orphans), (vec![1000, 100, 0, 0], vec![0, 0, 1000, 100]));
+    let last = collect(&world).await;
+    assert!(last.resumed && last.complete);
+    assert_eq!(objects(&world).await, 0);
+}
+
+#[tokio::test]
 async fn an_upload_that_expired_goes_with_its_object_and_a_slow_one_stays() {
     let world = World::new().await;
     let repository = world.open("api", Action::Push).await.unwrap();
