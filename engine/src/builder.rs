@@ -12,7 +12,7 @@ use crate::content::BlobStore;
 use crate::copies::{Copies, copy_pushed};
 use crate::core::{Core, Settings};
 use crate::error::Error;
-use crate::graph::Cache;
+use crate::graph::{Cache, Known};
 use crate::id::ChainId;
 use crate::keys;
 use crate::meta::MetaStore;
@@ -86,6 +86,7 @@ impl EngineBuilder {
             authorizer: self.authorizer,
             chain,
             cache: Arc::new(Cache::new(self.settings.cache_bytes)),
+            known: Known::new(self.settings.cache_bytes),
             writers: Writers::default(),
             moves: Moves::default(),
             room: Room::default(),

@@ -34,6 +34,11 @@ pub(crate) struct Seen<T> {
 }
 
 impl<T> Seen<T> {
+    /// The row as it was read.
+    pub(crate) fn row(&self) -> (Key, Option<Bytes>) {
+        (self.key.clone(), self.raw.clone())
+    }
+
     /// Whether `raw` is what the row said.
     pub(crate) fn says(&self, raw: Option<&[u8]>) -> bool {
         self.raw.as_deref() == raw

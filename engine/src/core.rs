@@ -12,7 +12,7 @@ use crate::change::Seen;
 use crate::content::BlobStore;
 use crate::copies::Copies;
 use crate::error::Error;
-use crate::graph::Cache;
+use crate::graph::{Cache, Known};
 use crate::id::{ChainId, Number};
 use crate::manifest;
 use crate::meta::{Key, MetaStore};
@@ -91,6 +91,8 @@ pub(crate) struct Core {
     /// The audit chain of this process.
     pub(crate) chain: ChainId,
     pub(crate) cache: Arc<Cache>,
+    /// What the cache is where other processes write to the same store.
+    pub(crate) known: Known,
     pub(crate) writers: Writers,
     pub(crate) moves: Moves,
     pub(crate) room: Room,

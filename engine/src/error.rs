@@ -6,10 +6,11 @@
 use crate::access::Action;
 use crate::content::StoreError;
 use crate::digest::Digest;
-use crate::id::SessionId;
+use crate::id::{ChainId, SessionId};
 use crate::manifest::ManifestError;
 use crate::meta::MetaError;
 use crate::records::RecordError;
+use crate::seam::Timestamp;
 
 /// A failed call on the engine. Unless said otherwise nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +155,16 @@ pub enum Error {
     Contended {
         /// What everybody wants.
         what: &'static str,
+    },
+    /// Another process that shares the store is collecting. It does this one's work.
+    #[error(
+        "process {holder} is collecting; wait until it is done, or for a minute where it was killed"
+    )]
+    Collecting {
+        /// Which, by its chain in the audit trail.
+        holder: ChainId,
+        /// Until when, unless it goes on.
+        until: Timestamp,
     },
     /// A store does not answer now. Whether a change happened is not known; asking again is safe.
     #[error("the storage is away: {0}")]

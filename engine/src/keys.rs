@@ -15,6 +15,8 @@ pub(crate) const FORMAT: &[u8] = b"!format";
 pub(crate) const COLLECTION: &[u8] = b"!collection";
 /// Before the organisation and the chain: how much of it is sealed.
 const SEALED: &[u8] = b"!sealed";
+/// Who collects, where several processes could.
+pub(crate) const COLLECTOR: &[u8] = b"!collector";
 
 struct Build(Key);
 

@@ -113,8 +113,9 @@ impl Engine {
         Catalog::new(Arc::clone(&self.core), caller.clone())
     }
 
-    /// Every change from now on, as a typed event, once it is durable. A receiver that lags behind
-    /// is told how many it missed; the audit trail has them all.
+    /// Every change by this process from now on, as a typed event, once it is durable. A receiver
+    /// that lags behind is told how many it missed; the audit trail has them all, and those of other
+    /// processes that share the store.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<audit::Event>> {
         self.core.events.subscribe()
     }

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::content::Content;
 use crate::gc::cursor::{CursorRecord, Phase};
+use crate::gc::lease::Lease;
 use crate::gc::links::Links;
 use crate::gc::orphans::PAGE_OBJECTS;
 use crate::gc::walk::{PAGE_ROWS, Pages, behind, organisations};
@@ -52,6 +53,8 @@ struct Run<'a> {
     core: &'a Core,
     options: &'a CollectOptions,
     watch: Watch<'a>,
+    /// The right to do so, where others could.
+    lease: Option<&'a Lease>,
     report: CollectReport,
 }
 
@@ -66,6 +69,9 @@ impl Engine {
     /// blob store (where there is none, it copies no manifests). A run that finds where an earlier one was stopped begins there, and then does
     /// what lies before, so each complete run has looked at everything.
     ///
+    /// On a store that several processes share one of them collects at a time:
+    /// [`Error::Collecting`] tells another which.
+    ///
     /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
     /// away; what was done stays done. Dropping the future is as a kill: the next run goes on.
     pub async fn collect(
@@ -74,13 +80,18 @@ impl Engine {
         watch: Watch<'_>,
     ) -> Result<CollectReport, Error> {
         let core = &*self.core;
-        let mut run = Run { core, options, watch, report: CollectReport::default() };
-        if options.organisation.is_none() && !options.dry_run {
-            run.tenants().await?;
-        }
-        let domains = organisations(core, options.organisation.as_ref()).await?;
-        run.walk(&domains).await?;
-        Ok(run.report)
+        let shared = core.meta.is_shared() && !options.dry_run;
+        let lease = if shared { Some(Lease::take(&self.core).await?) } else { None };
+        let mut run =
+            Run { core, options, watch, lease: lease.as_ref(), report: CollectReport::default() };
+        let ended = run.all().await;
+        let report = run.report;
+        // Also where it failed: another may have better luck at once.
+        let given_back = match lease {
+            Some(lease) => lease.give_back().await,
+            None => Ok(()),
+        };
+        ended.and(given_back).map(|()| report)
     }
 
     /// Gives room that removed rows held back in the metadata to the system, as far as its store
@@ -91,6 +102,14 @@ impl Engine {
 }
 
 impl Run<'_> {
+    async fn all(&mut self) -> Result<(), Error> {
+        if self.options.organisation.is_none() && !self.options.dry_run {
+            self.tenants().await?;
+        }
+        let domains = organisations(self.core, self.options.organisation.as_ref()).await?;
+        self.walk(&domains).await
+    }
+
     async fn tenants(&mut self) -> Result<(), Error> {
         let purged = match purge(self.core).await {
             Ok(purged) => purged,
@@ -252,6 +271,9 @@ impl Run<'_> {
             };
             if !nothing {
                 self.note(Phase::Contents, next.clone()).await?;
+            }
+            if let Some(lease) = self.lease {
+                lease.check()?;
             }
             self.tell("content", self.report.deleted.bytes);
             if end {

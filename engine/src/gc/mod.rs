@@ -20,6 +20,7 @@ mod collect;
 mod content;
 pub(crate) mod cursor;
 mod fsck;
+mod lease;
 mod links;
 mod orphans;
 mod report;

@@ -4,6 +4,9 @@
 //! loaded. A commit that changes something counts its stripe's epoch up after it is durable and
 //! before it is acknowledged ([`Cache::forget`]), so an entry that was loaded before a change is
 //! never served after that change was acknowledged. Loads of one key are made once at a time.
+//!
+//! It holds as long as all changes go through this process; where others write to the same store,
+//! [`crate::graph::known`] stands in its place.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

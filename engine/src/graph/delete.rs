@@ -1,5 +1,7 @@
 //! Deleting manifests and blobs: what a manifest names stays (I2), what nobody names goes.
 
+use std::time::Duration;
+
 use crate::access::Action;
 use crate::audit::EventKind;
 use crate::change::{Attempt, Change, Seen, retry};
@@ -144,6 +146,10 @@ impl Repository {
         let manifest: Seen<ManifestRecord> =
             self.core.read(keys::manifest(organisation, id, number)).await?;
         let Some(facts) = &manifest.value else {
+            // Another delete of the same may have ended since the link was read.
+            if !self.core.is_unchanged(link).await? {
+                return Err(Attempt::Lost);
+            }
             return Err(Error::Corrupted(format!("manifest {digest} has no record")).into());
         };
         // Tags first, in steps: a manifest may have very many. The last step takes the rest with
@@ -160,7 +166,14 @@ impl Repository {
         let now = self.core.now().await?;
         scope.write(self, &mut change, now);
         if record.blob {
-            let rest = LinkRecord { manifest: None, state: LinkState::Live, ..record.clone() };
+            let rest = LinkRecord {
+                manifest: None,
+                state: LinkState::Live,
+                // Another row than before, also once the manifest is pushed again: who knows the old
+                // one by its row must not take it for the new one.
+                leased_until: record.leased_until.plus(Duration::from_millis(1)),
+                ..record.clone()
+            };
             change.replace(link, &rest);
         } else {
             change.remove(link);

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 
 use crate::access::Action;
+use crate::change::Seen;
 use crate::content::ObjectRead;
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::Repository;
+use crate::graph::known::{ReadRow, Standing};
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
 use crate::manifest::ManifestKind;
@@ -47,6 +49,9 @@ impl Repository {
         let id = self.id()?;
         let text: Arc<str> = Arc::from(reference.to_string());
         let organisation = self.scope.organisation;
+        if self.core.meta.is_shared() {
+            return self.core.standing_manifest(organisation, id, reference, text).await;
+        }
         let load = || self.core.load_manifest(organisation, id, reference);
         self.core.cache.manifest(id, &text, load).await
     }
@@ -65,6 +70,66 @@ impl Repository {
 }
 
 impl Core {
+    /// A manifest of a store that others write to: what was read before, where its rows still say
+    /// so; one read either way, and the manifest's only where they do not.
+    async fn standing_manifest(
+        &self,
+        organisation: OrganisationId,
+        repository: RepositoryId,
+        reference: &Reference,
+        text: Arc<str>,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        let key = (repository, text);
+        if let Some(known) = self.known.manifests.get(&key).await
+            && self.still_stands(&known.rows).await?
+        {
+            return Ok(Arc::clone(&known.value));
+        }
+        let mut last = None;
+        loop {
+            let (number, rows) = self.place_of(organisation, repository, reference).await?;
+            if let Some(value) = self.load_number(organisation, repository, number).await? {
+                let standing = Standing { rows, value: Arc::clone(&value) };
+                self.known.manifests.insert(key, Arc::new(standing)).await;
+                return Ok(value);
+            }
+            // As in `load_manifest`: only where it stands still it is really gone.
+            if last.replace(number) == Some(number) {
+                return Err(Error::ManifestUnknown { reference: reference.to_string() });
+            }
+        }
+    }
+
+    /// The number of a manifest, and the rows that change where it is another, is gone, or rots.
+    async fn place_of(
+        &self,
+        organisation: OrganisationId,
+        repository: RepositoryId,
+        reference: &Reference,
+    ) -> Result<(Number, Vec<ReadRow>), Error> {
+        let unknown = || Error::ManifestUnknown { reference: reference.to_string() };
+        let mut rows = Vec::new();
+        let digest = match reference {
+            Reference::Tag(tag) => {
+                let key = keys::tag(organisation, repository, tag.as_str());
+                let seen: Seen<TagRecord> = self.read(key).await?;
+                rows.push(seen.row());
+                seen.value.ok_or_else(unknown)?.digest
+            }
+            Reference::Digest(digest) => *digest,
+        };
+        let keys =
+            vec![keys::link(organisation, &digest, repository), keys::blob(organisation, &digest)];
+        let mut values = self.meta.get_many(&keys).await?.into_iter();
+        rows.extend(keys.into_iter().map(|key| (key, values.next().flatten())));
+        let link = rows.iter().rev().nth(1).and_then(|(_, link)| link.as_deref());
+        let link = LinkRecord::decode(link.ok_or_else(unknown)?)?;
+        if link.manifest.is_none() {
+            return Err(unknown());
+        }
+        Ok((link.number, rows))
+    }
+
     /// Reads a manifest past the cache.
     pub(crate) async fn load_manifest(
         &self,

@@ -34,9 +34,8 @@ impl Core {
         path: &RepositoryPath,
         action: Action,
     ) -> Result<Repository, Error> {
-        let scope = self.scope(path).await?;
-        let target = scope.target(path);
-        match self.authorizer.decide(caller, action, &target).await? {
+        let (scope, decision) = self.scope(caller, path, action).await?;
+        match decision {
             Decision::Allowed => {}
             Decision::Denied => {
                 return Err(Error::Denied {

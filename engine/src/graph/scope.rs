@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::access::Target;
+use crate::access::{Action, Caller, Decision, Target};
 use crate::audit::{EventKind, RepositoryRef};
 use crate::change::{Change, Seen};
 use crate::core::Core;
 use crate::error::Error;
 use crate::graph::Repository;
 use crate::graph::cache::stripe_of_organisation;
+use crate::graph::known::{ReadRow, Standing};
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
 use crate::name::RepositoryPath;
@@ -44,6 +45,18 @@ impl Scope {
             public: self.public,
             repository: Some(path.repository()),
         }
+    }
+
+    /// The rows that change where anything of it does. The rows of the two names above are not
+    /// among them: a rename changes the record too.
+    fn rows(&self) -> Vec<ReadRow> {
+        let mut rows = vec![
+            self.organisation_row.row(),
+            self.registry_row.row(),
+            self.repository_name_row.row(),
+        ];
+        rows.extend(self.repository.as_ref().map(|(_, row)| row.row()));
+        rows
     }
 
     /// The repository, where something was pushed there.
@@ -92,10 +105,35 @@ impl Scope {
 }
 
 impl Core {
-    /// What `path` leads to, from the cache.
-    pub(crate) async fn scope(&self, path: &RepositoryPath) -> Result<Arc<Scope>, Error> {
+    /// What `path` leads to, and what is decided about it: names from the cache, the decision never.
+    pub(crate) async fn scope(
+        &self,
+        caller: &Caller,
+        path: &RepositoryPath,
+        action: Action,
+    ) -> Result<(Arc<Scope>, Decision), Error> {
         let text = path.to_string();
-        self.cache.scope(&text, || self.read_scope(path)).await
+        let scope = if self.meta.is_shared() {
+            if let Some(known) = self.known.scopes.get(text.as_str()).await {
+                // Both read at once. Where the names changed, what was decided about them is void.
+                let target = known.value.target(path);
+                let (stands, decision) = futures::join!(
+                    self.still_stands(&known.rows),
+                    self.authorizer.decide(caller, action, &target)
+                );
+                if stands? {
+                    return Ok((Arc::clone(&known.value), decision?));
+                }
+            }
+            let scope = Arc::new(self.read_scope(path).await?);
+            let standing = Standing { rows: scope.rows(), value: Arc::clone(&scope) };
+            self.known.scopes.insert(text.into(), Arc::new(standing)).await;
+            scope
+        } else {
+            self.cache.scope(&text, || self.read_scope(path)).await?
+        };
+        let decision = self.authorizer.decide(caller, action, &scope.target(path)).await?;
+        Ok((scope, decision))
     }
 
     /// What `path` leads to now.

@@ -145,6 +145,10 @@ impl<S: MetaStore> MetaStore for FaultMeta<S> {
     async fn compact(&self) -> Result<u64, MetaError> {
         self.call(self.inner.compact()).await
     }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ pub struct Add {
 /// Appends an entry to a log. The store gives it the log's next sequence (from 0, without gaps)
 /// and its place in the hash chain, within the commit: nobody waits at the log's head.
 /// The row is `log ++ sequence (8 bytes, big-endian)`; its value the chain hash (32 bytes) and the entry (see [`log`]).
+/// Nothing else writes such a row, and no commit requires one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
     /// The key that all entries of this log begin with.
@@ -208,6 +209,10 @@ pub trait MetaStore: MetaRead + fmt::Debug {
 
     /// Whether the commit of this id happened, however its reply was lost; `None` where that is too
     /// long ago to know. Asked after that commit's future ended, in the process that sent it.
+    ///
+    /// What is answered stays true: after `Some(false)` nothing that is still on its way makes it
+    /// happen. Whoever wants it still sends it under another id; under the same one it may be refused
+    /// with [`MetaError::Unavailable`].
     async fn was_committed(&self, id: CommitId) -> Result<Option<bool>, MetaError>;
 
     /// A consistent view of this moment (for backup and fsck).
@@ -219,6 +224,18 @@ pub trait MetaStore: MetaRead + fmt::Debug {
     /// Gives room that deleted rows held back to the system, as far as the store can; returns
     /// the bytes given back.
     async fn compact(&self) -> Result<u64, MetaError>;
+
+    /// Whether other processes may write to the same store: what one of them has read may be old
+    /// as soon as it has it, and only a commit's requirements or another read can tell.
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+/// Fails with [`MetaError::TooLarge`] where `commit` is more than a store has to take. For whoever
+/// implements [`MetaStore`].
+pub fn check_size(commit: &Commit) -> Result<(), MetaError> {
+    plan::measure(commit).map(drop)
 }
 
 /// The range of all keys that begin with `prefix`.

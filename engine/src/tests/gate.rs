@@ -121,4 +121,8 @@ impl MetaStore for Gate {
     async fn compact(&self) -> Result<u64, MetaError> {
         self.inner.compact().await
     }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
 }

@@ -234,6 +234,9 @@ mod shared {
         async fn compact(&self) -> Result<u64, MetaError> {
             self.0.compact().await
         }
+        fn is_shared(&self) -> bool {
+            self.0.is_shared()
+        }
     }
 
     #[async_trait]

@@ -81,6 +81,10 @@ impl<S: MetaStore + ?Sized> MetaStore for Shuffled<S> {
     async fn compact(&self) -> Result<u64, MetaError> {
         self.inner.compact().await
     }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
 }
 
 #[async_trait]

@@ -175,7 +175,7 @@ impl From<Error> for Failure {
                 let message = "the storage is full; ask the registry's operator to free some";
                 Self::new(S::INSUFFICIENT_STORAGE, Code::Unavailable, message)
             }
-            Error::Contended { .. } => {
+            Error::Contended { .. } | Error::Collecting { .. } => {
                 Self::new(S::SERVICE_UNAVAILABLE, Code::Unavailable, text).retry_after(CONTENTION)
             }
             Error::Unavailable(_) => {

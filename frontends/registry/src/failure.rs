@@ -59,9 +59,10 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(_) | Error::Contended { .. } | Error::StorageFull(_) => {
-                Self::away(error.to_string())
-            }
+            Error::Unavailable(_)
+            | Error::Contended { .. }
+            | Error::Collecting { .. }
+            | Error::StorageFull(_) => Self::away(error.to_string()),
             error => Self::failed(error.to_string()),
         }
     }

@@ -145,3 +145,27 @@ pub(super) async fn what_was_committed_is_known(store: Arc<dyn MetaStore>) {
     assert_eq!(store.was_committed(refused_id).await.unwrap(), Some(false));
     assert_eq!(store.was_committed(CommitId([0xee; 16])).await.unwrap(), Some(false));
 }
+
+pub(super) async fn a_batch_may_have_thousands_of_keys(store: Arc<dyn MetaStore>) {
+    const KEYS: u32 = 6_000;
+    let value = Bytes::from(vec![7; MAX_COMMIT_BYTES / KEYS as usize - 64]);
+    let key = |number: u32| [b"row ".as_slice(), &number.to_be_bytes()].concat();
+    let mut large = commit();
+    for number in 0..KEYS {
+        large.require.push(Require::Absent(key(number)));
+        large.put.push((key(number), value.clone()));
+    }
+    store.commit(large.clone()).await.unwrap();
+    let again = Commit { id: commit().id, ..large };
+    assert_eq!(conflicting_key(store.commit(again).await), key(0));
+
+    let mut gone = commit();
+    for number in 0..KEYS {
+        gone.require.push(Require::Present(key(number)));
+        gone.delete.push(key(number));
+    }
+    gone.require.push(Require::Absent(key(KEYS)));
+    assert_eq!(store.scan(prefix_range(b"row "), 10_000).await.unwrap().len(), KEYS as usize);
+    store.commit(gone).await.unwrap();
+    assert_eq!(store.scan(prefix_range(b"row "), 10).await.unwrap(), []);
+}

@@ -50,6 +50,7 @@ pub async fn run<S: MetaStore + 'static>(make: impl AsyncFn() -> Arc<S>) {
     commits::what_is_too_large_is_refused(make().await).await;
     commits::a_commit_that_is_sent_again_happens_once(make().await).await;
     commits::what_was_committed_is_known(make().await).await;
+    commits::a_batch_may_have_thousands_of_keys(make().await).await;
 
     logs::entries_are_chained_in_order(make().await).await;
     logs::logs_do_not_mix(make().await).await;
@@ -61,6 +62,19 @@ pub async fn run<S: MetaStore + 'static>(make: impl AsyncFn() -> Arc<S>) {
     races::collector_and_writer_never_both_win(make().await).await;
     races::only_one_of_many_creates_a_row(make().await).await;
     races::a_dropped_commit_happens_whole_or_not(make().await).await;
+    races::what_is_said_of_a_lost_commit_stays_true(make().await).await;
+    races::a_collector_never_takes_what_an_edge_was_added_to(make().await).await;
+    races::small_commits_and_large_ones_stay_serial(make().await).await;
+}
+
+/// The races between callers of one store, run through two that are open over the same data, as
+/// two processes would have them: `make` gives a fresh and empty one, opened twice.
+pub async fn run_across<S: MetaStore + 'static>(make: impl AsyncFn() -> [Arc<S>; 2]) {
+    races::across::sums_are_exact_and_stay_in_bounds(make().await).await;
+    races::across::one_of_two_wins_each_swap(make().await).await;
+    races::across::a_collector_never_takes_what_an_edge_was_added_to(make().await).await;
+    races::across::what_one_acknowledged_the_other_sees(make().await).await;
+    races::across::entries_of_one_log_leave_no_gap(make().await).await;
 }
 
 /// What was acknowledged is there when the store is opened again: `open` opens the same data each

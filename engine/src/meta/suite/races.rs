@@ -1,12 +1,14 @@
 //! Races: what must hold whoever is first.
 
+pub(super) mod across;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join_all;
 
 use super::{append, commit, count, put, value};
-use crate::meta::{Add, MetaError, MetaStore, Require};
+use crate::meta::{Add, MetaError, MetaStore, Require, prefix_range};
 
 const TASKS: usize = 32;
 
@@ -143,4 +145,114 @@ pub(super) async fn a_dropped_commit_happens_whole_or_not(store: Arc<dyn MetaSto
         happened += u64::from(seen[0].is_some());
     }
     super::logs::verify(&*store, b"log", happened).await;
+}
+
+/// As when the reply of a commit is lost: its caller asks, and believes what it is told.
+pub(super) async fn what_is_said_of_a_lost_commit_stays_true(store: Arc<dyn MetaStore>) {
+    let mut said = Vec::new();
+    for round in 0..2 * TASKS {
+        let key = format!("lost {round}").into_bytes();
+        let lost = put(&key, "");
+        let id = lost.id;
+        let mut future = store.commit(lost);
+        for _ in 0..round % 8 {
+            if futures::poll!(&mut future).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(future);
+        let happened = store.was_committed(id).await.unwrap().expect("it was sent just now");
+        said.push((key, id, happened));
+    }
+    // Whatever is still on its way has time to come.
+    for _ in 0..TASKS {
+        store.commit(put(b"later", "")).await.unwrap();
+    }
+    for (key, id, happened) in said {
+        assert_eq!(store.get(&key).await.unwrap().is_some(), happened);
+        assert_eq!(store.was_committed(id).await.unwrap(), Some(happened));
+    }
+}
+
+/// The collector's steps: condemn, look, and only then remove; against a push that adds an edge.
+pub(super) async fn a_collector_never_takes_what_an_edge_was_added_to(store: Arc<dyn MetaStore>) {
+    collect_against_pushes(&store, &store).await;
+}
+
+async fn collect_against_pushes(collecting: &Arc<dyn MetaStore>, pushing: &Arc<dyn MetaStore>) {
+    let (mut kept, mut taken) = (0, 0);
+    for round in 0..2 * TASKS {
+        let blob = format!("blob {round}").into_bytes();
+        let edges = format!("edge {round} ").into_bytes();
+        collecting.commit(put(&blob, "live")).await.unwrap();
+        let collector = tokio::spawn(collect(Arc::clone(collecting), blob.clone(), edges.clone()));
+        let pushed = tokio::spawn({
+            let (store, blob, edge) = (Arc::clone(pushing), blob.clone(), [&*edges, b"1"].concat());
+            async move {
+                let mut push = put(&edge, "");
+                push.require.push(value(&blob, "live"));
+                store.commit(push).await.is_ok()
+            }
+        });
+        let (collected, pushed) = (collector.await.unwrap(), pushed.await.unwrap());
+        assert!(!(collected && pushed), "what an edge names is gone");
+        assert_eq!(pushing.get(&blob).await.unwrap().is_none(), collected);
+        let left = pushing.scan(prefix_range(&edges), 10).await.unwrap();
+        assert_eq!(left.len(), usize::from(pushed));
+        kept += usize::from(pushed);
+        taken += usize::from(collected);
+    }
+    assert!(kept + taken > 0, "neither ever won");
+}
+
+/// Whether it was collected.
+async fn collect(store: Arc<dyn MetaStore>, blob: Vec<u8>, edges: Vec<u8>) -> bool {
+    let mut condemn = put(&blob, "condemned");
+    condemn.require.push(value(&blob, "live"));
+    store.commit(condemn).await.unwrap();
+    let named = !store.scan(prefix_range(&edges), 1).await.unwrap().is_empty();
+    let mut decide = if named { put(&blob, "live") } else { commit() };
+    decide.require.push(value(&blob, "condemned"));
+    if !named {
+        decide.delete.push(blob);
+    }
+    store.commit(decide).await.unwrap();
+    !named
+}
+
+/// A batch too large to be held key by key must not slip between commits that are.
+pub(super) async fn small_commits_and_large_ones_stay_serial(store: Arc<dyn MetaStore>) {
+    const ROWS: u32 = 400;
+    let rows: Vec<_> =
+        (0..ROWS).map(|row| [b"r".as_slice(), &row.to_be_bytes()].concat()).collect();
+    let mut first = put(b"switch", "on");
+    first.put.extend(rows.iter().map(|row| (row.clone(), Bytes::new())));
+    store.commit(first).await.unwrap();
+    // Small ones add a mark to a row while the switch is on; the large one turns it off and takes
+    // all rows and marks that it saw away.
+    let small = rows.iter().step_by(10).map(|row| {
+        let (store, row) = (store.clone(), row.clone());
+        tokio::spawn(async move {
+            let mut mark = put(&[b"m", &*row].concat(), "");
+            mark.require.extend([value(b"switch", "on"), Require::Present(row)]);
+            store.commit(mark).await.is_ok()
+        })
+    });
+    let small: Vec<_> = small.collect();
+    let large = tokio::spawn({
+        let (store, rows) = (store.clone(), rows.clone());
+        async move {
+            let mut clear = put(b"switch", "off");
+            clear.require.push(value(b"switch", "on"));
+            clear.delete.extend(rows);
+            store.commit(clear).await.unwrap();
+            // Serial: nobody leans on the switch any more.
+            store.scan(prefix_range(b"mr"), 1000).await.unwrap().len()
+        }
+    });
+    let marked = join_all(small).await.into_iter().filter(|done| *done.as_ref().unwrap()).count();
+    let seen = large.await.unwrap();
+    assert_eq!(store.scan(prefix_range(b"r"), 1000).await.unwrap(), []);
+    assert_eq!(seen, marked, "a mark came after the switch was off");
 }

@@ -32,6 +32,7 @@ use strongroom_engine::audit::{Event, EventKind, SYSTEM};
 use strongroom_engine::extension::Extension;
 use strongroom_engine::seam::{Seams, Timestamp};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 pub use exchange::{ExchangeError, Exchanged, Grant};
 pub use tokens::NewToken;
@@ -179,6 +180,8 @@ struct Inner {
     /// The tokens that were used lately, and so have their line in the trail.
     seen: Cache<String, ()>,
     access: Tokens,
+    /// When the keys were last looked for because a token's was not known.
+    looked: Mutex<Option<Instant>>,
 }
 
 impl Embedded {
@@ -206,6 +209,7 @@ impl Embedded {
             gates: (0..GATES).map(|_| Mutex::new(())).collect(),
             seen: Cache::builder().max_capacity(SEEN).time_to_live(options.remembered_for).build(),
             access,
+            looked: Mutex::new(None),
             records,
             seams,
             options,

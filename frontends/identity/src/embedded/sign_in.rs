@@ -270,7 +270,8 @@ impl Embedded {
         token: &Secret,
         origin: Origin,
     ) -> Result<Vouched, IdentityError> {
-        let granted = self.0.access.verify(token.expose()).map_err(|error| {
+        let granted = self.verify_access(token.expose()).await.map_err(away)?;
+        let granted = granted.map_err(|error| {
             tracing::debug!(%error, "an access token is refused");
             IdentityError::Wrong
         })?;

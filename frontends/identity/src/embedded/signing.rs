@@ -6,16 +6,20 @@ use strongroom_engine::Error;
 use strongroom_engine::access::{Caller, PrincipalId};
 use strongroom_engine::extension::{Batch, Extension};
 use strongroom_engine::seam::{Seams, Timestamp};
+use tokio::time::Instant;
 
 use super::records::{self, SigningKey, SigningRecord};
 use super::{AccountsError, Embedded, changed};
 use crate::seal::{MasterKey, SealError};
-use crate::token::{KeySet, MAX_LIFETIME, TokenKey};
+use crate::token::{Granted, KeySet, MAX_LIFETIME, TokenError, TokenKey};
 
 /// How long one key signs.
 const ROTATION: Duration = Duration::from_hours(24);
 /// What the keys are sealed for.
 const CONTEXT: &str = "identity/signing";
+/// A token of a key that is not known makes this process look for keys that others made, at most so
+/// often: anybody can name a key that is not there.
+const LOOK_EACH: Duration = Duration::from_secs(1);
 /// How often a rotation that lost a race looks again.
 const ATTEMPTS: usize = 8;
 
@@ -90,5 +94,23 @@ impl Embedded {
         let keys = load(&self.0.records, &self.0.seams, &self.0.master).await?;
         self.0.access.rotate(keys);
         Ok(())
+    }
+
+    /// What `token` says. One whose key is not known may be from another process that shares the
+    /// store and has made a new key since this one looked.
+    pub(super) async fn verify_access(
+        &self,
+        token: &str,
+    ) -> Result<Result<Granted, TokenError>, AccountsError> {
+        let answer = self.0.access.verify(token);
+        if !matches!(answer, Err(TokenError::UnknownKey)) {
+            return Ok(answer);
+        }
+        let mut looked = self.0.looked.lock().await;
+        if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK_EACH) {
+            self.rotate_keys().await?;
+            *looked = Some(Instant::now());
+        }
+        Ok(self.0.access.verify(token))
     }
 }
