@@ -42,7 +42,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "docs", about: "rustdoc, warnings are errors", check: |_| docs() },
     Stage {
         name: "unit",
-        about: "all tests of the workspace but the suites, those in documentation too",
+        about: "all tests of the workspace but the suites and stores, those in documentation too",
         check: |_| unit(),
     },
     Stage {
@@ -52,7 +52,7 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "stores",
-        about: "the stores' suites against real servers (S3: versitygw and MinIO)",
+        about: "the stores' suites against real servers (versitygw, MinIO, PostgreSQL)",
         check: |_| stores(),
     },
     Stage {
@@ -165,9 +165,9 @@ fn deny() -> Result<()> {
 const SUITES: &[&str] = &["crash", "model", "soak", "faults"];
 
 /// Integration tests that need real servers.
-const STORES: &[&str] = &["s3_suite", "s3_uploads", "s3_faults"];
+const STORES: &[&str] = &["s3_suite", "s3_uploads", "s3_faults", "postgres"];
 
-/// All tests but the suites.
+/// All tests but the suites and the stores'.
 fn unit() -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples"]);
@@ -186,7 +186,8 @@ fn unit() -> Result<()> {
 fn stores() -> Result<()> {
     let mut command = cargo();
     command
-        .args(["test", "--no-fail-fast", "-p", "strongroom-s3"])
+        .args(["test", "--no-fail-fast", "-p", "strongroom-s3", "-p", "strongroom-postgres"])
+        .env("STRONGROOM_POSTGRES_BIN", tools::postgres()?)
         .env("STRONGROOM_VERSITYGW", tools::VERSITYGW.find()?)
         .env("STRONGROOM_MINIO", tools::MINIO.find()?);
     for name in STORES {

@@ -110,6 +110,25 @@ pub fn docker() -> Result<Docker> {
     Ok(Docker { daemon, client: client.context("there is no docker client")? })
 }
 
+/// The folder of PostgreSQL's programs (`initdb`, `postgres`, `pg_ctl`), of Debian's newest version
+/// here; installs Debian's package first where there is none.
+pub fn postgres() -> Result<PathBuf> {
+    if let Some(folder) = newest_postgres() {
+        return Ok(folder);
+    }
+    apt_install(&["postgresql"])?;
+    newest_postgres().context("postgresql is installed, but there is no initdb")
+}
+
+/// Debian keeps each major version in a folder of its own, which is on nobody's path.
+fn newest_postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let paths = versions.filter_map(|entry| Some(entry.ok()?.path()));
+    let newest = paths.filter(|path| path.join("bin/initdb").is_file()).max_by_key(version)?;
+    Some(newest.join("bin"))
+}
+
 /// A shell in one static file, to make an image that runs.
 pub fn busybox() -> Result<PathBuf> {
     let path = PathBuf::from("/bin/busybox");
@@ -130,6 +149,7 @@ pub fn print_all() -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         println!("{name:12} {:38} {}", "of Debian", path.display());
     }
+    println!("{:12} {:38} {}", "postgres", "of Debian", postgres()?.display());
     Ok(())
 }
 
