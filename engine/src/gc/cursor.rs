@@ -78,13 +78,3 @@ pub(super) async fn clear(core: &Core) -> Result<(), Error> {
         Err(Attempt::Failed(error)) => Err(error),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cursor_is_as_its_golden_file() {
-        crate::records::golden::holds("sample", &CursorRecord { next: b"o\0\x01d".to_vec() });
-    }
-}

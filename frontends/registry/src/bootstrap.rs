@@ -8,8 +8,8 @@ use strongroom_engine::Error;
 use strongroom_engine::name::{OrganisationName, RegistryName};
 use strongroom_engine::tenancy::RegistrySettings;
 use strongroom_http::auth::Secret;
-use strongroom_identity::embedded::AccountsError;
 use strongroom_identity::account::{AccountId, AccountName};
+use strongroom_identity::embedded::AccountsError;
 
 use crate::app::{App, console};
 use crate::failure::Failure;

@@ -179,7 +179,8 @@ impl DataFolder {
     /// Takes the folder for this process until the result is dropped; refused where another has it.
     pub(crate) fn lock(&self) -> Result<File, Failure> {
         let path = self.path.join("lock");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|error| failed("open", &path, &error))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(file),

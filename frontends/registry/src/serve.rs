@@ -85,11 +85,7 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
 
     let ready = app.identity.clone();
     let router = Router {
-        oci: Oci::new(
-            app.engine.clone(),
-            std::sync::Arc::new(app.identity.clone()),
-            oci(config),
-        ),
+        oci: Oci::new(app.engine.clone(), std::sync::Arc::new(app.identity.clone()), oci(config)),
         identity: app.identity.clone(),
         health: Health::new(move || {
             let identity = ready.clone();

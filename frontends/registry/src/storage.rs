@@ -135,8 +135,7 @@ fn bucket(config: &Config, folder: &DataFolder) -> Result<Option<S3Options>, Fai
     };
     options.region.clone_from(&config.region);
     options.endpoint.clone_from(&config.endpoint);
-    options.addressing =
-        if config.path_style { Addressing::Path } else { Addressing::VirtualHost };
+    options.addressing = if config.path_style { Addressing::Path } else { Addressing::VirtualHost };
     options.encryption = match config.encryption {
         config::Encryption::Bucket => Encryption::Bucket,
         config::Encryption::SseS3 => Encryption::S3,
@@ -181,7 +180,9 @@ fn with_password(url: &str, password: &Secret) -> Result<String, Failure> {
         (!user.contains('/')).then_some((scheme, user, rest))
     });
     let (scheme, user, rest) = parts.ok_or_else(|| {
-        Failure::usage("postgres.url names no user for the password: write postgresql://USER@HOST/…")
+        Failure::usage(
+            "postgres.url names no user for the password: write postgresql://USER@HOST/…",
+        )
     })?;
     let password = utf8_percent_encode(password.expose(), NON_ALPHANUMERIC);
     Ok(format!("{scheme}://{user}:{password}@{rest}"))
@@ -220,7 +221,9 @@ mod tests {
     fn a_prefix_ends_in_one_slash() {
         let home = tempfile::tempdir().unwrap();
         let folder = DataFolder::open_or_make(&home.path().join("data")).unwrap();
-        for (given, prefix) in [(None, ""), (Some("a/b"), "a/b/"), (Some("a/"), "a/"), (Some("/"), "")] {
+        for (given, prefix) in
+            [(None, ""), (Some("a/b"), "a/b/"), (Some("a/"), "a/"), (Some("/"), "")]
+        {
             let mut config = Config::default();
             config.s3.bucket = Some("b".to_owned());
             config.s3.prefix = given.map(str::to_owned);

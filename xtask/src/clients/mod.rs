@@ -5,6 +5,7 @@
 mod cosign;
 mod docker;
 mod helm;
+mod nodes;
 mod oras;
 mod redirect;
 mod resume;
@@ -27,7 +28,7 @@ use crate::site::{Ground, Site};
 /// Arguments of `cargo xtask clients`.
 #[derive(Args)]
 pub struct ClientsArgs {
-    /// oras, resume, redirect, docker, helm, cosign, or all
+    /// oras, resume, redirect, nodes, docker, helm, cosign, or all
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
@@ -43,6 +44,7 @@ const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("oras", oras::check, &Ground::ALL),
     ("resume", resume::check, &Ground::ALL),
     ("redirect", redirect::check, &[Ground::Bucket]),
+    ("nodes", nodes::check, &[Ground::Nodes]),
     ("docker", docker::check, &Ground::ALL),
     ("helm", helm::check, &Ground::ALL),
     ("cosign", cosign::check, &[Ground::Folder]),
