@@ -7,24 +7,18 @@ use tokio::sync::broadcast;
 use crate::Engine;
 use crate::access::{AllowAll, Authorizer};
 use crate::audit::{PullLog, flush};
-use crate::change::{Attempt, Change, Seen, retry};
 use crate::content::BlobStore;
 use crate::copies::{Copies, copy_pushed};
 use crate::core::{Core, Settings};
 use crate::error::Error;
 use crate::graph::{Cache, Known};
 use crate::id::ChainId;
-use crate::keys;
 use crate::meta::MetaStore;
-use crate::records::FormatRecord;
+use crate::migrate::migrate;
 use crate::room::Room;
 use crate::seam::Seams;
 use crate::tenancy::purge::reopen_all;
 use crate::upload::{Moves, Writers};
-
-/// The version of the store that this program reads and writes. An older one is migrated when an
-/// engine is built over it; a newer one is refused.
-pub const FORMAT_VERSION: u32 = 1;
 
 /// How many events a slow subscriber may lag behind.
 const EVENTS_KEPT: usize = 1024;
@@ -73,7 +67,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Opens the store: makes a new one, or checks the version of the one that is there.
+    /// Opens the store: makes a new one, or migrates one that an older program wrote. There is no way
+    /// back from that: whoever may want one keeps a copy of the metadata before.
     ///
     /// Must be called within a tokio runtime; tasks of it write pulls to the trail and small
     /// manifests to the blob store, and end with the last clone of the engine. Fails with [`Error::Invalid`] where a newer program
@@ -97,36 +92,12 @@ impl EngineBuilder {
             seams: self.seams,
             settings: self.settings,
         };
-        check_format(&core).await?;
+        migrate(&core).await?;
         reopen_all(&core).await?;
         let core = Arc::new(core);
         tokio::spawn(write_pulls(Arc::downgrade(&core)));
         tokio::spawn(copy_pushed(Arc::downgrade(&core)));
         Ok(Engine { core })
-    }
-}
-
-async fn check_format(core: &Core) -> Result<(), Error> {
-    retry!("the store's format", _attempt => { check_format_once(core).await })
-}
-
-async fn check_format_once(core: &Core) -> Result<(), Attempt> {
-    let seen: Seen<FormatRecord> = core.read(keys::FORMAT.to_vec()).await?;
-    match &seen.value {
-        Some(format) if format.version == FORMAT_VERSION => Ok(()),
-        Some(format) => Err(Error::Invalid(format!(
-            "the store has format {}, this program knows {FORMAT_VERSION}: run the Strongroom that \
-             wrote it, or a newer one",
-            format.version
-        ))
-        .into()),
-        None => {
-            let created_at = core.now().await?;
-            let mut change = Change::new(core);
-            change.replace(&seen, &FormatRecord { version: FORMAT_VERSION, created_at });
-            // Lost: another process made the store just now, with a version of its own.
-            change.commit().await
-        }
     }
 }
 

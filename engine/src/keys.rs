@@ -18,6 +18,9 @@ const SEALED: &[u8] = b"!sealed";
 /// Who collects, where several processes could.
 pub(crate) const COLLECTOR: &[u8] = b"!collector";
 
+/// Which epoch of the blob store the metadata are of.
+pub(crate) const EPOCH: &[u8] = b"!epoch";
+
 struct Build(Key);
 
 impl Build {
@@ -350,6 +353,7 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
 /// Where objects lie in the blob store.
 pub(crate) mod object {
     use super::{Digest, ObjectKey, OrganisationId, SessionId};
+    use crate::epoch::Epoch;
 
     /// Why the keys below are always good.
     const GOOD: &str = "ids and digests are lower-case hexadecimal";
@@ -379,6 +383,21 @@ pub(crate) mod object {
     /// An object whose digest is not known yet.
     pub(crate) fn in_flight(organisation: OrganisationId, generation: SessionId) -> ObjectKey {
         ObjectKey::new(format!("{organisation}/in-flight/{generation}")).expect(GOOD)
+    }
+
+    /// The prefix of the objects that say which epoch the blob store is of.
+    pub(crate) const EPOCHS: &str = "epoch/";
+
+    /// The object of an epoch; the newest is the last of them.
+    pub(crate) fn epoch(epoch: Epoch) -> ObjectKey {
+        ObjectKey::new(format!("{EPOCHS}{:016x}.{:016x}", epoch.number, epoch.nonce)).expect(GOOD)
+    }
+
+    /// Which epoch a listed object says.
+    pub(crate) fn parse_epoch(key: &ObjectKey) -> Option<Epoch> {
+        let (number, nonce) = key.as_str().strip_prefix(EPOCHS)?.split_once('.')?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        Some(Epoch { number: hex(number)?, nonce: hex(nonce)? })
     }
 
     /// What a listed object's key says: whose it is, the digest where it is settled, and the

@@ -57,6 +57,7 @@ pub mod digest;
 
 pub mod disk;
 
+mod epoch;
 mod error;
 pub mod extension;
 pub mod gc;
@@ -65,6 +66,7 @@ pub mod id;
 mod keys;
 pub mod manifest;
 pub mod meta;
+mod migrate;
 pub mod name;
 mod records;
 mod room;
@@ -76,13 +78,14 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-pub use crate::builder::{EngineBuilder, FORMAT_VERSION};
+pub use crate::builder::EngineBuilder;
 pub use crate::core::Settings;
 pub use crate::error::{Error, Missing};
 pub use crate::graph::{
     Blob, BlobInfo, Catalog, MAX_PAGE, ManifestPush, Page, PushedManifest, Referrer, Repository,
     StoredManifest,
 };
+pub use crate::migrate::FORMAT_VERSION;
 pub use crate::records::RecordError;
 pub use crate::upload::{Chunk, Upload};
 

@@ -18,7 +18,7 @@ use crate::manifest::ManifestKind;
 use crate::seam::Timestamp;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 
 /// A record that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

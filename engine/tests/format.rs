@@ -1,7 +1,8 @@
 //! The store's format: what an earlier program wrote is read, what a later one wrote is refused.
 //!
-//! `tests/golden/store-v1` is a store as the first version wrote it. It is never written anew but
-//! on purpose: `STRONGROOM_WRITE_GOLDEN=1 cargo test -p strongroom-engine --test format`.
+//! `tests/golden/store-vN` is a store as version N of the format was written. That of this program is
+//! written anew on purpose alone: `STRONGROOM_WRITE_GOLDEN=1 cargo test -p strongroom-engine --test
+//! format`; those of earlier ones never.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,9 +21,9 @@ use strongroom_engine::content::ObjectRead;
 use strongroom_engine::content::fs::{Durability, FsStore};
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::disk::RealDisk;
-use strongroom_engine::gc::FsckOptions;
+use strongroom_engine::gc::{CollectOptions, FsckOptions};
 use strongroom_engine::id::SessionId;
-use strongroom_engine::meta::{Commit, CommitId, MemoryStore, MetaStore, RedbStore};
+use strongroom_engine::meta::{Commit, CommitId, MemoryStore, MetaRead, MetaStore, RedbStore};
 use strongroom_engine::seam::{ManualClock, Seams, SeededEntropy, Timestamp};
 use strongroom_engine::tenancy::RegistrySettings;
 use strongroom_engine::{Chunk, Engine, Error, FORMAT_VERSION, ManifestPush, Settings};
@@ -32,8 +33,8 @@ const LAYER: &[u8] = b"a layer of the first version";
 const HALF: &[u8] = b"the first half of an upload, ";
 const REST: &[u8] = b"and the rest of it";
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-v1")
+fn golden(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/store-v{version}"))
 }
 
 fn caller() -> Caller {
@@ -45,14 +46,19 @@ fn body(bytes: &'static [u8]) -> impl futures::Stream<Item = Result<Bytes, Error
 }
 
 async fn open(folder: &Path) -> Engine {
+    open_with_rows(folder).await.0
+}
+
+/// The engine, and its rows past it.
+async fn open_with_rows(folder: &Path) -> (Engine, Arc<RedbStore>) {
     let clock = Arc::new(ManualClock::at(NOW));
     let seams = Seams { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(1)) };
-    let meta = RedbStore::open(folder.join("meta.redb"), clock).unwrap();
+    let meta = Arc::new(RedbStore::open(folder.join("meta.redb"), clock).unwrap());
     let blobs = FsStore::open(Arc::new(RealDisk), folder, Durability::Full).unwrap();
     let mut settings = Settings::default();
     settings.inline_manifest_bytes = 1024;
-    let engine = Engine::builder(Arc::new(meta), Arc::new(blobs));
-    engine.seams(seams).settings(settings).build().await.unwrap()
+    let engine = Engine::builder(meta.clone(), Arc::new(blobs));
+    (engine.seams(seams).settings(settings).build().await.unwrap(), meta)
 }
 
 fn image(note: &str) -> ManifestPush {
@@ -107,6 +113,7 @@ async fn write(folder: &Path) -> SessionId {
     let upload = repository.start_upload(None, None).await.unwrap();
     repository.append(upload.id, Chunk::default(), body(HALF)).await.unwrap();
     engine.flush().await.unwrap();
+    engine.collect(&CollectOptions::everything(), &|_| {}).await.unwrap();
     upload.id
 }
 
@@ -124,18 +131,24 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_store_of_the_first_version_is_read_whole() {
+async fn a_store_of_each_version_is_read_whole() {
     if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
         let folder = tempfile::tempdir().unwrap();
         let upload = write(folder.path()).await;
         std::fs::write(folder.path().join("upload"), upload.to_string()).unwrap();
-        let _ = std::fs::remove_dir_all(golden());
-        copy(folder.path(), &golden());
+        let _ = std::fs::remove_dir_all(golden(FORMAT_VERSION));
+        copy(folder.path(), &golden(FORMAT_VERSION));
     }
+    for version in 1..=FORMAT_VERSION {
+        is_read_whole(version).await;
+    }
+}
+
+async fn is_read_whole(version: u32) {
     // A copy, as opening writes.
     let folder = tempfile::tempdir().unwrap();
-    copy(&golden(), folder.path());
-    let engine = open(folder.path()).await;
+    copy(&golden(version), folder.path());
+    let (engine, meta) = open_with_rows(folder.path()).await;
     let path = "acme/main/deep/er".parse().unwrap();
     let caller = caller();
     let pull = engine.repository(&caller, &path, Action::Pull).await.unwrap();
@@ -163,8 +176,8 @@ async fn a_store_of_the_first_version_is_read_whole() {
         }
     }
 
-    // An upload that the first version began goes on, from its saved hash.
-    let upload = std::fs::read_to_string(golden().join("upload")).unwrap();
+    // An upload that an older program began goes on, from its saved hash.
+    let upload = std::fs::read_to_string(golden(version).join("upload")).unwrap();
     let upload = SessionId::parse(&upload).unwrap();
     let repository = engine.repository(&caller, &path, Action::Push).await.unwrap();
     let chunk = Chunk { at: Some(HALF.len() as u64), length: None };
@@ -176,8 +189,33 @@ async fn a_store_of_the_first_version_is_read_whole() {
     assert!(engine.verify_trail(&caller, Some(&acme)).await.unwrap().is_good());
     let members = engine.members(&caller, &acme, None, 10).await.unwrap().items;
     assert_eq!(members.len(), 2);
-    let report = engine.fsck(&FsckOptions::default(), &|_| {}).await.unwrap();
-    assert!(report.findings.is_empty(), "{report:?}");
+    let checked = async || {
+        let report = engine.fsck(&FsckOptions::default().deep(), &|_| {}).await.unwrap();
+        assert!(report.findings.is_empty(), "{report:?}");
+        report.counts
+    };
+    checked().await;
+    // What the version before did not do is made good.
+    engine.collect(&CollectOptions::everything(), &|_| {}).await.unwrap();
+    let counts = checked().await;
+    assert_eq!((counts.copies.count, counts.uncopied_manifests.count), (2, 0), "version {version}");
+    let format = meta.get(b"!format").await.unwrap().unwrap();
+    assert_eq!(u32::from(format[1]), FORMAT_VERSION, "a migrated store says so");
+}
+
+#[tokio::test]
+async fn a_migrated_store_is_not_migrated_again_and_a_copy_of_before_still_opens() {
+    let (one, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    copy(&golden(1), one.path());
+    copy(&golden(1), copied.path());
+    for _ in 0..2 {
+        drop(open(one.path()).await);
+    }
+    // Going back: the metadata as they were, over the bucket as it is.
+    std::fs::copy(copied.path().join("meta.redb"), one.path().join("meta.redb")).unwrap();
+    let engine = open(one.path()).await;
+    let report = engine.collect(&CollectOptions::everything(), &|_| {}).await.unwrap();
+    assert!(report.refused, "a restore of older metadata is found");
 }
 
 #[tokio::test]

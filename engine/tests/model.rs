@@ -305,7 +305,7 @@ impl History {
             .await
             .map_err(|said| format!("at the end: {said}"))?;
         self.sound().await?;
-        let objects = self.world.blobs().list("", None, 1000).await.unwrap();
+        let objects = support::gc::objects(&*self.world.blobs()).await;
         let held: usize = self.model.stored.iter().map(std::collections::BTreeSet::len).sum();
         let held = held + (0..2).map(|organisation| self.model.copies(organisation)).sum::<usize>();
         if objects.len() != held {

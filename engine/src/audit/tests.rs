@@ -439,3 +439,41 @@ async fn a_trail_that_can_not_be_sealed_keeps_no_other_from_it() {
     assert!(matches!(failed, Err(Error::Corrupted(_))), "{failed:?}");
     assert_eq!(sealed(&town.engine, second).await, [story.chain]);
 }
+
+#[tokio::test]
+async fn the_trail_of_a_deleted_organisation_is_for_operators_alone() {
+    let story = Story::new().await;
+    let (engine, acme) = (&story.town.engine, organisation("acme"));
+    let query = TrailQuery::default();
+    let live = engine.trail(&operator(), Some(&acme), &query, None, 10).await;
+    assert!(live.is_err(), "an operator reads no trail of a living one: {live:?}");
+    engine.delete_organisation(&operator(), &acme, true).await.unwrap();
+    for _ in 0..2 {
+        // First while its rows go, then when they are gone.
+        let page = engine.trail(&operator(), Some(&acme), &query, None, 100).await.unwrap();
+        let kinds: Vec<_> = page.items.iter().map(|line| line.event.kind.name()).collect();
+        assert!(kinds.contains(&"organisation_deleted"), "{kinds:?}");
+        assert!(kinds.contains(&"organisation_created"), "{kinds:?}");
+        let exported = engine.export_trail(&operator(), Some(&acme), query.clone()).await.unwrap();
+        assert!(exported.try_collect::<Vec<_>>().await.unwrap().len() >= kinds.len());
+        assert!(engine.verify_trail(&operator(), Some(&acme)).await.unwrap().is_good());
+        for who in ["ann", "bob"] {
+            let refused = engine.trail(&caller(who), Some(&acme), &query, None, 10).await;
+            assert!(matches!(refused, Err(Error::NameUnknown { .. })), "{refused:?}");
+            let refused = engine.verify_trail(&caller(who), Some(&acme)).await;
+            assert!(matches!(refused, Err(Error::NameUnknown { .. })), "{refused:?}");
+        }
+        crate::tenancy::purge::purge(&engine.core).await.unwrap();
+    }
+    let never = engine.trail(&operator(), Some(&organisation("never")), &query, None, 10).await;
+    assert!(matches!(never, Err(Error::NameUnknown { .. })), "{never:?}");
+}
+
+#[tokio::test]
+async fn the_old_name_of_a_renamed_organisation_opens_no_trail_to_operators() {
+    let story = Story::new().await;
+    let (engine, acme, new) = (&story.town.engine, organisation("acme"), organisation("renamed"));
+    engine.rename_organisation(&caller("ann"), &acme, &new).await.unwrap();
+    let read = engine.trail(&operator(), Some(&acme), &TrailQuery::default(), None, 10).await;
+    assert!(matches!(read, Err(Error::NameUnknown { .. })), "{read:?}");
+}

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::Engine;
 use crate::access::{Action, Caller};
 use crate::audit::chains::chain_in;
+use crate::audit::trail::of_deleted;
 use crate::audit::{EventKind, SYSTEM, decode_event};
 use crate::core::Core;
 use crate::error::Error;
@@ -150,7 +151,7 @@ impl Verification {
 
 impl Engine {
     /// Reads an organisation's whole trail, as of one moment, and tells what is wrong with it; for
-    /// its admins and for operators. Without `organisation`, the system's own, for operators.
+    /// its admins and for operators, also of one that was deleted. Without `organisation`, the system's own, for operators.
     /// Dropping the future ends the walk.
     pub async fn verify_trail(
         &self,
@@ -158,9 +159,13 @@ impl Engine {
         organisation: Option<&OrganisationName>,
     ) -> Result<Verification, Error> {
         let id = if let Some(name) = organisation {
-            let tenant = Tenant::read(&self.core, name).await?;
-            demand_or_operate(&self.core, caller, Action::Manage, &tenant.target()).await?;
-            tenant.id
+            match Tenant::read(&self.core, name).await {
+                Ok(tenant) => {
+                    demand_or_operate(&self.core, caller, Action::Manage, &tenant.target()).await?;
+                    tenant.id
+                }
+                Err(error) => of_deleted(&self.core, caller, name, error).await?,
+            }
         } else {
             demand_operator(caller)?;
             SYSTEM

@@ -26,7 +26,7 @@ mod rebuild;
 mod tests;
 mod walk;
 
-pub(crate) use rebuild::rebuild;
+pub(crate) use rebuild::{read_small, rebuild};
 pub(crate) use walk::{forget, walk};
 
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ use crate::content::ObjectKey;
 use crate::copies::batch::{BATCH, Batch, small_manifests};
 use crate::core::Core;
 use crate::digest::Digest;
+use crate::epoch;
 use crate::error::Error;
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
@@ -70,6 +71,11 @@ impl Copies {
         }
     }
 
+    /// Whether any waits.
+    fn any(&self) -> bool {
+        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// All that waits, by organisation; of equal manifests one.
     fn take(&self) -> BTreeMap<OrganisationId, BTreeMap<Digest, Place>> {
         let waiting =
@@ -91,12 +97,13 @@ impl CopyRecord {
 
 /// Copies what was pushed, now and then, as long as the engine is there.
 pub(crate) async fn copy_pushed(core: Weak<Core>) {
-    let mut pause = Duration::ZERO;
+    let (mut pause, mut copied) = (Duration::ZERO, false);
     loop {
         let Some(group) = core.upgrade().map(|core| core.settings.copy_group) else { return };
         tokio::time::sleep(pause.max(group)).await;
         let Some(core) = core.upgrade() else { return };
-        pause = match copy_waiting(&core).await {
+        copied |= core.copies.any();
+        pause = match copy_and_advance(&core, &mut copied).await {
             Ok(()) => Duration::ZERO,
             Err(error) => {
                 tracing::warn!(%error, "copies of small manifests wait for the blob store");
@@ -104,6 +111,15 @@ pub(crate) async fn copy_pushed(core: Weak<Core>) {
             }
         };
     }
+}
+
+/// Copies what waits; what was `copied` makes the epoch advance, not too often.
+async fn copy_and_advance(core: &Core, copied: &mut bool) -> Result<(), Error> {
+    copy_waiting(core).await?;
+    if *copied && epoch::advance_now_and_then(core).await? {
+        *copied = false;
+    }
+    Ok(())
 }
 
 /// Copies all that waits. What could not be copied waits on.

@@ -89,7 +89,7 @@ impl Linked {
         let prefix = keys::object::generations(self.organisation, &self.digest);
         for entry in core.blobs.list(&prefix, None, TRIED).await? {
             if entry.size == self.link.size
-                && let Some(bytes) = read(core, &entry).await
+                && let Some(bytes) = read_small(core, &entry).await
                 && Digest::of(self.digest.algorithm(), &bytes) == self.digest
             {
                 return Ok(Some(bytes));
@@ -189,8 +189,8 @@ fn is_whole(row: Option<Bytes>, digest: &Digest) -> bool {
     }
 }
 
-/// The bytes of an object, where they can be read.
-async fn read(core: &Core, entry: &ObjectEntry) -> Option<Bytes> {
+/// The bytes of a small object, where they can be read.
+pub(crate) async fn read_small(core: &Core, entry: &ObjectEntry) -> Option<Bytes> {
     match core.blobs.read(&entry.key, 0..entry.size).await.ok()? {
         ObjectRead::Stream(stream) => {
             Some(stream.try_collect::<Vec<_>>().await.ok()?.concat().into())

@@ -14,6 +14,7 @@ use crate::change::{Attempt, Change, Seen};
 use crate::content::{ObjectEntry, ObjectKey};
 use crate::copies::rebuild;
 use crate::core::Core;
+use crate::epoch;
 use crate::error::Error;
 use crate::gc::content::linked;
 use crate::gc::fsck::{Look, look_at};
@@ -100,6 +101,9 @@ impl Engine {
             let Some(last) = entries.last() else { break };
             after = Some(last.key.clone());
             for entry in &entries {
+                if object::parse_epoch(&entry.key).is_some() {
+                    continue;
+                }
                 let tally = match consider(core, entry, options.dry_run).await? {
                     Fate::Adopted => &mut report.adopted,
                     Fate::Wrong => &mut report.wrong,
@@ -115,6 +119,10 @@ impl Engine {
         }
         for organisation in organisations(core, None).await? {
             rebuild(core, organisation, options.dry_run, &mut report, watch).await?;
+        }
+        if !options.dry_run {
+            // What is wanted is known now, so the next collection may take the rest.
+            epoch::unite(core).await?;
         }
         Ok(report)
     }

@@ -8,6 +8,7 @@ use crate::content::ObjectKey;
 use crate::copies;
 use crate::core::Core;
 use crate::digest::Digest;
+use crate::epoch::{self, Look};
 use crate::error::Error;
 use crate::gc::content::Content;
 use crate::gc::cursor::{CursorRecord, Phase};
@@ -31,6 +32,9 @@ pub struct CollectOptions {
     pub dry_run: bool,
     /// Only in this organisation; everywhere where absent.
     pub organisation: Option<OrganisationName>,
+    /// Sweep the blob store also where it is of another epoch than the metadata, as after a restore
+    /// of older ones: what was pushed since goes, unless [`Engine::adopt`] took it up before.
+    pub despite_restore: bool,
     /// About how many rows and objects to look at; the next run goes on there. All where absent.
     pub budget: Option<u64>,
 }
@@ -39,6 +43,12 @@ impl CollectOptions {
     /// Collects everything, everywhere.
     pub fn everything() -> Self {
         Self::default()
+    }
+
+    /// Sweeps also what a restore of older metadata does not know.
+    pub fn despite_restore(mut self) -> Self {
+        self.despite_restore = true;
+        self
     }
 
     /// Only tells what would be done.
@@ -71,6 +81,9 @@ impl Engine {
     ///
     /// On a store that several processes share one of them collects at a time:
     /// [`Error::Collecting`] tells another which.
+    ///
+    /// Where the metadata are older than the blob store, as after a restore, the objects that nothing
+    /// names stay ([`CollectReport::refused`]) until [`Self::adopt`] has run.
     ///
     /// Fails with [`Error::NameUnknown`] where the organisation is not there, and where a store is
     /// away; what was done stays done. Dropping the future is as a kill: the next run goes on.
@@ -108,6 +121,19 @@ impl Run<'_> {
         }
         let domains = organisations(self.core, self.options.organisation.as_ref()).await?;
         self.walk(&domains).await
+    }
+
+    /// Whether rows saw all that was done to the bucket, so that they tell what is garbage in it.
+    async fn may_sweep(&self) -> Result<bool, Error> {
+        let despite = self.options.despite_restore;
+        let agreed = despite || Look::take(self.core).await?.agrees();
+        if self.options.dry_run || !agreed {
+            return Ok(agreed);
+        }
+        if despite {
+            epoch::unite(self.core).await.or_else(unless_full)?;
+        }
+        epoch::advance(self.core).await.or_else(|error| unless_full(error).map(|()| agreed))
     }
 
     async fn tenants(&mut self) -> Result<(), Error> {
@@ -211,6 +237,10 @@ impl Run<'_> {
             // What copies give up is among the objects.
             let (all, dry_run) = (self.options.organisation.is_none(), self.options.dry_run);
             copies::walk(self.core, domains, all, dry_run, &mut self.report, self.watch).await?;
+        }
+        if !self.may_sweep().await? {
+            self.report.refused = true;
+            return Ok(true);
         }
         let mut after = String::from_utf8(from).ok().and_then(ObjectKey::new);
         loop {
@@ -342,5 +372,17 @@ impl Run<'_> {
             Ok(()) | Err(Attempt::Lost) => Ok(()),
             Err(Attempt::Failed(error)) => Err(error),
         }
+    }
+}
+
+/// A full disk has no room for the next epoch, and is what the sweep makes room on: it goes on in the
+/// one that is.
+fn unless_full(error: Error) -> Result<(), Error> {
+    match error {
+        Error::StorageFull(reason) => {
+            tracing::warn!(reason, "the epoch stays, for want of room");
+            Ok(())
+        }
+        error => Err(error),
     }
 }

@@ -111,7 +111,8 @@ pub(super) async fn judge(core: &Core, entries: &[ObjectEntry]) -> Result<Vec<Ve
     let mut verdicts = Vec::with_capacity(parsed.len());
     for (found, entry) in parsed.iter().zip(entries) {
         let Some(found) = found else {
-            verdicts.push(Verdict::Foreign);
+            let epoch = object::parse_epoch(&entry.key).is_some();
+            verdicts.push(if epoch { Verdict::Named } else { Verdict::Foreign });
             continue;
         };
         let session = rows.next().flatten();

@@ -35,6 +35,9 @@ pub struct Progress {
 pub struct CollectReport {
     /// Whether it went on where an earlier run stood.
     pub resumed: bool,
+    /// Whether it left the objects that nothing names alone, since the blob store is of another epoch
+    /// than the metadata: those were restored from older ones, and may not know what they miss.
+    pub refused: bool,
     /// Whether it looked at everything; else its budget ended it.
     pub complete: bool,
     /// Rows of uploads, content and links, and objects looked at.

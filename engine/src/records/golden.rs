@@ -11,6 +11,7 @@ use super::*;
 use crate::access::{Origin, Role};
 use crate::audit::{Event, EventKind, RepositoryRef, UploadEnd, decode_event, encode_event};
 use crate::digest::{Algorithm, Hasher};
+use crate::epoch::{Epoch, EpochRecord};
 use crate::gc::cursor::{CursorRecord, Phase};
 use crate::id::{ChainId, OrganisationId};
 
@@ -18,7 +19,7 @@ const AT: Timestamp = Timestamp(1_700_000_000_123);
 const LATER: Timestamp = Timestamp(1_700_086_400_456);
 
 /// Compares `bytes` with the golden file `name`, or writes it where that was asked for.
-fn compare(name: &str, bytes: &[u8]) {
+pub(crate) fn compare(name: &str, bytes: &[u8]) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let path = folder.join(format!("{name}.bin"));
     if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() {
@@ -29,7 +30,7 @@ fn compare(name: &str, bytes: &[u8]) {
 }
 
 /// One sample of a record: written as its file says, and read back from it.
-fn holds<T: Record + PartialEq + Debug>(sample: &str, record: &T) {
+pub(crate) fn holds<T: Record + PartialEq + Debug>(sample: &str, record: &T) {
     let encoded = record.encode();
     let name = format!("{}.v{}.{sample}", T::KIND, T::VERSION);
     compare(&name, &encoded);
@@ -157,6 +158,10 @@ fn records_of_manifests_are_as_their_golden_files() {
     let copy = CopyRecord { size: 2, generation: SessionId([9; 16]), stored: true, at: AT };
     holds("stored", &copy);
     holds("coming", &CopyRecord { stored: false, ..copy });
+    let current = Epoch { number: 300, nonce: u64::MAX };
+    let epoch = EpochRecord { current, next: None, at: AT };
+    holds("at-rest", &epoch);
+    holds("advancing", &EpochRecord { next: Some(Epoch { number: 301, nonce: 7 }), ..epoch });
     holds("sample", &TagRecord { digest: sha256(), number: Number(1 << 60), pushed_at: AT });
     let referrer = ReferrerRecord {
         digest: sha256(),

@@ -68,6 +68,24 @@ impl Tenant {
         if tenant.record.life == Life::Live { Ok(tenant) } else { Err(unknown(name)) }
     }
 
+    /// Which organisation had this name and is deleted. Its rows may be there still, or all gone but
+    /// for its trail; a name is never given away, so it tells for ever.
+    pub(crate) async fn deleted(
+        core: &Core,
+        name: &OrganisationName,
+    ) -> Result<Option<OrganisationId>, Error> {
+        let row: Seen<NameRecord> = core.read(keys::organisation_name(name.as_str())).await?;
+        let id = match row.value {
+            Some(NameRecord::Reserved { former, .. }) => OrganisationId(former),
+            Some(NameRecord::Live(id)) => OrganisationId(id),
+            None => return Ok(None),
+        };
+        // One that was renamed is there, under its new name.
+        let record: Seen<OrganisationRecord> = core.read(keys::organisation(id)).await?;
+        let gone = record.value.is_none_or(|record| record.life == Life::Deleting);
+        Ok(gone.then_some(id))
+    }
+
     /// As [`Self::read`], but also what is [`Life::Closing`].
     async fn read_any(core: &Core, name: &OrganisationName) -> Result<Self, Error> {
         let name_row: Seen<NameRecord> = core.read(keys::organisation_name(name.as_str())).await?;

@@ -38,7 +38,9 @@ impl Bucket {
 
     async fn keys(&self) -> Vec<ObjectKey> {
         let entries = self.list("", None, 100).await.unwrap();
-        entries.into_iter().map(|entry| entry.key).collect()
+        let keys = entries.into_iter().map(|entry| entry.key);
+        // But for what says the epoch.
+        keys.filter(|key| crate::keys::object::parse_epoch(key).is_none()).collect()
     }
 }
 

@@ -453,6 +453,28 @@ impl Client {
         self.world.engine.flush().await.unwrap();
     }
 
+    /// Makes the store what the first version wrote: it had no epoch and no copies.
+    pub(crate) async fn age(&self) {
+        use strongroom_engine::meta::{Commit, CommitId, MetaRead, MetaStore};
+        let meta = &self.world.meta;
+        let row = meta.get(b"!format").await.unwrap().unwrap();
+        let mut old = row.to_vec();
+        // Behind the record's version.
+        old[1] = 1;
+        let mut commit = Commit::new(CommitId([9; 16]));
+        commit.put.push((b"!format".to_vec(), old.into()));
+        for name in [b"!copy".as_slice(), b"!epoch"] {
+            let range = strongroom_engine::meta::prefix_range(name);
+            assert_eq!(meta.scan(range, 1).await.unwrap(), []);
+        }
+        meta.commit(commit).await.unwrap();
+    }
+
+    /// Starts the program anew, which migrates an older store.
+    pub(crate) async fn start_again(&self) {
+        drop(self.world.start_again(2).await);
+    }
+
     /// Compacts the database.
     pub(crate) async fn compact(&self) {
         use strongroom_engine::meta::MetaStore;

@@ -274,6 +274,9 @@ async fn only_these(world: &World, wanted: &BTreeMap<Digest, u64>) -> Told<()> {
     let listed = world.blobs.list("", None, 10_000).await.map_err(told("listing objects"))?;
     let mut missing = wanted.clone();
     for object in listed {
+        if object.key.as_str().starts_with("epoch/") {
+            continue;
+        }
         let of = missing.keys().find(|digest| object.key.as_str().contains(&digest.hex())).copied();
         match of.and_then(|of| missing.remove(&of)) {
             Some(size) if size == object.size => {}
@@ -300,8 +303,8 @@ async fn fsck(world: &World) -> Told<()> {
 async fn collect(world: &World) -> Told<()> {
     let collected = world.engine.collect(&CollectOptions::everything(), &|_| {}).await;
     let report = collected.map_err(told("collecting"))?;
-    if report.complete && report.failed == 0 && report.unreadable == 0 && report.foreign.count == 0
-    {
+    let failed = report.failed + report.unreadable + report.foreign.count;
+    if report.complete && !report.refused && failed == 0 {
         Ok(())
     } else {
         Err(format!("a collection went wrong: {report:?}"))

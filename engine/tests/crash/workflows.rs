@@ -45,6 +45,7 @@ const WORKFLOWS: &[Workflow] = workflows! {
     "collection of a tenant": image, tenant_collection;
     "compaction of the database": image, compaction;
     "copies of manifests": image, copies;
+    "a store of the first version": old_image, migration;
 };
 
 /// Makes a store and runs each workflow on one of its own.
@@ -312,4 +313,15 @@ async fn copies(client: &Client) {
     client.collect(Vec::new()).await;
     client.push_image(API, &layers, None, 1, &["back"]).await;
     client.copy().await;
+}
+
+async fn old_image(client: &Client) {
+    image(client).await;
+    client.age().await;
+}
+
+async fn migration(client: &Client) {
+    client.start_again().await;
+    let layers = [sha256(&content(10, 300)), sha256(&content(11, 5000))];
+    client.push_image(API, &layers, None, 1, &["after"]).await;
 }

@@ -52,27 +52,23 @@ impl World {
         let meta = Arc::new(open_database(disk, clock.clone())?);
         let store = FsStore::open(Arc::new(disk.clone()), "/data", Durability::Full);
         let blobs: Arc<dyn BlobStore> = Arc::new(store.map_err(told("opening the objects"))?);
-        let mut settings = Settings::default();
-        settings.checkpoint_bytes = CHECKPOINT_BYTES as u64;
-        settings.checkpoint_interval = Duration::from_hours(1);
-        settings.inline_manifest_bytes = INLINE_BYTES;
-        settings.lease = LEASE;
-        settings.upload_idle = LEASE;
-        settings.delete_delay = DELETE_DELAY;
-        settings.reserve_bytes = 0;
-        settings.cache_bytes = 1 << 20;
-        // Never on its own: what is written has to be the same in each run.
-        settings.pull_group = Duration::from_hours(1);
-        settings.copy_group = Duration::from_hours(1);
         let engine = Engine::builder(meta.clone(), blobs.clone())
             .seams(seams)
-            .settings(settings)
+            .settings(settings())
             .build()
             .await
             .map_err(told("opening the engine"))?;
         let mut caller = Caller::known(PrincipalId::new("user:tester").unwrap());
         caller.operator = true;
         Ok(Self { disk: disk.clone(), clock, engine, blobs, meta, caller })
+    }
+
+    /// Starts another program on the same stores, as if the first had ended.
+    pub(crate) async fn start_again(&self, seed: u64) -> Engine {
+        let entropy = Arc::new(SeededEntropy::new(seed));
+        let seams = Seams { clock: self.clock.clone(), entropy };
+        let builder = Engine::builder(self.meta.clone(), self.blobs.clone());
+        builder.seams(seams).settings(settings()).build().await.unwrap()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -87,6 +83,22 @@ impl World {
     pub(crate) async fn writable(&self, path: &str) -> Repository {
         self.repository(path, Action::Push).await.unwrap()
     }
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.checkpoint_bytes = CHECKPOINT_BYTES as u64;
+    settings.checkpoint_interval = Duration::from_hours(1);
+    settings.inline_manifest_bytes = INLINE_BYTES;
+    settings.lease = LEASE;
+    settings.upload_idle = LEASE;
+    settings.delete_delay = DELETE_DELAY;
+    settings.reserve_bytes = 0;
+    settings.cache_bytes = 1 << 20;
+    // Never on its own: what is written has to be the same in each run.
+    settings.pull_group = Duration::from_hours(1);
+    settings.copy_group = Duration::from_hours(1);
+    settings
 }
 
 /// Opens the database as [`RedbStore::open`] does a file: made aside, then linked to its place.

@@ -154,7 +154,7 @@ impl Ground {
             support::gc::collect(&self.engine).await.map_err(told)?;
         }
         sound(&self.engine).await?;
-        let objects = self.blobs.inner().0.list("", None, 100).await.unwrap();
+        let objects = support::gc::objects(&*self.blobs.inner().0).await;
         if !objects.is_empty() {
             return Err(format!("objects are left: {objects:?}"));
         }

@@ -1,5 +1,6 @@
 //! Collection and fsck, as the suites call them.
 
+use strongroom_engine::content::{BlobStore, ObjectEntry};
 use strongroom_engine::gc::{CollectOptions, CollectReport, FsckOptions};
 use strongroom_engine::{Engine, Error};
 
@@ -17,4 +18,10 @@ pub async fn dry_run(engine: &Engine) -> Result<CollectReport, Error> {
 pub async fn fsck(engine: &Engine) -> Result<Vec<String>, Error> {
     let report = engine.fsck(&FsckOptions::default().deep(), &|_| {}).await?;
     Ok(report.findings.iter().map(ToString::to_string).collect())
+}
+
+/// What is in the bucket, but for what says its epoch.
+pub async fn objects(blobs: &dyn BlobStore) -> Vec<ObjectEntry> {
+    let listed = blobs.list("", None, 10_000).await.unwrap();
+    listed.into_iter().filter(|entry| !entry.key.as_str().starts_with("epoch/")).collect()
 }

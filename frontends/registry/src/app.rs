@@ -73,8 +73,16 @@ impl App {
                     reserve_bytes: config.storage.reserve.bytes() / 4,
                 };
                 // The facts first: who has them open owns the folder, and may tidy the objects.
-                let meta = RedbStore::open_with(options, folder.meta(), clock);
-                let meta = meta.map_err(|error| not_open(&folder, &error))?;
+                let open = || {
+                    let meta = RedbStore::open_with(options, folder.meta(), Arc::clone(&clock));
+                    meta.map_err(|error| not_open(&folder, &error))
+                };
+                if folder.is_older() {
+                    // Nobody has them open, and they are whole: closed again, they can be copied.
+                    drop(open()?);
+                    folder.keep_before_migration()?;
+                }
+                let meta = open()?;
                 let durability = match config.storage.durability {
                     config::Durability::Full => Durability::Full,
                     config::Durability::Relaxed => Durability::Relaxed,
@@ -97,6 +105,7 @@ impl App {
             .settings(settings(config))
             .build()
             .await?;
+        folder.migrated()?;
         let master = folder.master_key(&*seams.entropy)?;
         let mut options = Options::default();
         options.token_endpoint = config.identity.token_endpoint;

@@ -3,13 +3,19 @@
 //! ```text
 //! format          the version of this layout
 //! meta.redb       the facts; whoever has it open owns the folder
+//! meta.redb.N     the facts as they were in format N, before they were migrated
 //! objects/        the bytes
 //! keys/master     256 bits that seal other keys; not in any backup of the rest
 //! control.sock    where a running server takes the command line's verbs
 //! ```
 //!
 //! **Promises.** The folder is its owner's alone (mode 0700, the key 0600). A folder of a later
-//! version is refused; nothing is made in a folder that has other things in it.
+//! version is refused; one of an earlier version is migrated after its facts were copied; nothing is
+//! made in a folder that has other things in it.
+//!
+//! A migration is three steps, each of which a kill may end and the next start does again: the copy,
+//! which is never written over; what the engine does when it opens the facts; the new version in
+//! `format`. The bytes are not copied: no migration changes or deletes an object.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -21,20 +27,24 @@ use strongroom_identity::seal::MasterKey;
 
 use crate::failure::Failure;
 
-/// The version of the layout, and what the file says.
-const FORMAT: u32 = 1;
+/// The version of the layout, which is that of the facts in it, and what the file says.
+const FORMAT: u32 = strongroom_engine::FORMAT_VERSION;
 const FORMAT_BEGINS: &str = "strongroom data, format ";
 
-/// The data folder, there and of this version.
+/// The data folder, there and of a version that this program knows.
 #[derive(Debug, Clone)]
-pub(crate) struct DataFolder(PathBuf);
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    /// What it said when it was opened.
+    version: u32,
+}
 
 impl DataFolder {
     /// The folder that is there.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let folder = Self(path.to_owned());
+        let mut folder = Self { path: path.to_owned(), version: FORMAT };
         match fs::read_to_string(folder.format()) {
-            Ok(text) => folder.check_format(&text)?,
+            Ok(text) => folder.version = folder.known_version(&text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Failure::failed(format!(
                     "there is no data at {}: name its folder with --data, or let `strongroom serve` \
@@ -49,7 +59,7 @@ impl DataFolder {
 
     /// The folder, made where it is not there.
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, Failure> {
-        let folder = Self(path.to_owned());
+        let folder = Self { path: path.to_owned(), version: FORMAT };
         if folder.format().exists() {
             return Self::open(path);
         }
@@ -72,23 +82,67 @@ impl DataFolder {
         if let Err(error) = fs::set_permissions(path, Permissions::from_mode(0o700)) {
             tracing::warn!(%error, "the data folder can't be closed to others");
         }
-        let new = path.join("format.new");
-        write_private(&new, format!("{FORMAT_BEGINS}{FORMAT}\n").as_bytes())
-            .and_then(|()| fs::rename(&new, folder.format()))
-            .and_then(|()| sync(path))
-            .map_err(|error| failed("write", &folder.format(), &error))?;
+        folder.write_format()?;
         Ok(folder)
     }
 
-    fn check_format(&self, text: &str) -> Result<(), Failure> {
+    /// Copies the facts of an earlier version aside. Only while nobody has them open, and before this
+    /// program migrates them. Nothing to do where the version is this program's.
+    pub(crate) fn keep_before_migration(&self) -> Result<(), Failure> {
+        let kept = self.before_migration();
+        if self.version == FORMAT || kept.exists() {
+            // A copy that is there is whole, and older than whatever a kill left of a migration.
+            return Ok(());
+        }
+        let new = self.path.join("meta.redb.new-copy");
+        let copy = || {
+            fs::copy(self.meta(), &new)?;
+            File::open(&new)?.sync_all()?;
+            fs::rename(&new, &kept)?;
+            sync(&self.path)
+        };
+        copy().map_err(|error| {
+            failed("copy the metadata, before they are migrated, to", &kept, &error)
+        })?;
+        tracing::info!(
+            copy = %kept.display(),
+            "the data are of an older format and are migrated; keep the copy until all is well"
+        );
+        Ok(())
+    }
+
+    /// Says that the facts are of this program's version now.
+    pub(crate) fn migrated(&self) -> Result<(), Failure> {
+        if self.version == FORMAT { Ok(()) } else { self.write_format() }
+    }
+
+    /// Whether the facts have to be migrated.
+    pub(crate) fn is_older(&self) -> bool {
+        self.version < FORMAT
+    }
+
+    /// Where the facts of the version before are kept.
+    fn before_migration(&self) -> PathBuf {
+        self.path.join(format!("meta.redb.{}", self.version))
+    }
+
+    fn write_format(&self) -> Result<(), Failure> {
+        let new = self.path.join("format.new");
+        write_private(&new, format!("{FORMAT_BEGINS}{FORMAT}\n").as_bytes())
+            .and_then(|()| fs::rename(&new, self.format()))
+            .and_then(|()| sync(&self.path))
+            .map_err(|error| failed("write", &self.format(), &error))
+    }
+
+    fn known_version(&self, text: &str) -> Result<u32, Failure> {
         let version =
             text.trim_end().strip_prefix(FORMAT_BEGINS).and_then(|v| v.parse::<u32>().ok());
         match version {
-            Some(FORMAT) => Ok(()),
+            Some(version) if (1..=FORMAT).contains(&version) => Ok(version),
             Some(version) => Err(Failure::failed(format!(
                 "{} has format {version}, this program knows {FORMAT}: run the Strongroom that wrote \
                  it, or a newer one",
-                self.0.display()
+                self.path.display()
             ))),
             None => Err(Failure::failed(format!(
                 "{} is no format file of Strongroom",
@@ -98,27 +152,27 @@ impl DataFolder {
     }
 
     fn format(&self) -> PathBuf {
-        self.0.join("format")
+        self.path.join("format")
     }
 
     /// The file of the facts.
     pub(crate) fn meta(&self) -> PathBuf {
-        self.0.join("meta.redb")
+        self.path.join("meta.redb")
     }
 
     /// The folder of the bytes.
     pub(crate) fn objects(&self) -> PathBuf {
-        self.0.join("objects")
+        self.path.join("objects")
     }
 
     /// Where a running server listens for verbs.
     pub(crate) fn control(&self) -> PathBuf {
-        self.0.join("control.sock")
+        self.path.join("control.sock")
     }
 
     /// The master key; made where there is none. To be called by who owns the folder.
     pub(crate) fn master_key(&self, entropy: &dyn Entropy) -> Result<MasterKey, Failure> {
-        let (folder, path) = (self.0.join("keys"), self.0.join("keys/master"));
+        let (folder, path) = (self.path.join("keys"), self.path.join("keys/master"));
         match fs::read(&path) {
             Ok(bytes) => {
                 let bytes: Result<[u8; 32], _> = bytes.try_into();
@@ -141,7 +195,7 @@ impl DataFolder {
             .and_then(|()| write_private(&new, key.expose()))
             .and_then(|()| fs::rename(&new, &path))
             .and_then(|()| sync(&folder))
-            .and_then(|()| sync(&self.0))
+            .and_then(|()| sync(&self.path))
             .map_err(|error| failed("write", &path, &error))?;
         Ok(key)
     }
@@ -191,9 +245,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let absent = DataFolder::open(home.path()).unwrap_err().message;
         assert!(absent.contains("strongroom serve"), "{absent}");
-        fs::write(home.path().join("format"), "strongroom data, format 2\n").unwrap();
+        let text = format!("strongroom data, format {}\n", FORMAT + 1);
+        fs::write(home.path().join("format"), text).unwrap();
         let later = DataFolder::open_or_make(home.path()).unwrap_err().message;
-        assert!(later.contains("format 2") && later.contains("newer"), "{later}");
+        let said = format!("format {}", FORMAT + 1);
+        assert!(later.contains(&said) && later.contains("newer"), "{later}");
         fs::write(home.path().join("format"), "x").unwrap();
         assert!(DataFolder::open(home.path()).is_err());
         fs::rename(home.path().join("format"), home.path().join("letters.txt")).unwrap();
@@ -209,5 +265,35 @@ mod tests {
         fs::write(home.path().join("keys/master"), "short").unwrap();
         assert!(folder.master_key(&SystemEntropy).is_err());
         assert_eq!(fs::read(home.path().join("keys/master")).unwrap(), b"short");
+    }
+
+    #[test]
+    fn the_facts_of_an_older_version_are_copied_once_and_the_format_is_written_last() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::write(at("format"), "strongroom data, format 1\n").unwrap();
+        fs::write(at("meta.redb"), "as it was").unwrap();
+        let folder = DataFolder::open(home.path()).unwrap();
+        assert!(folder.is_older());
+        folder.keep_before_migration().unwrap();
+        // A kill in the middle of the migration: the next start finds half of it.
+        fs::write(at("meta.redb"), "half of it").unwrap();
+        let folder = DataFolder::open_or_make(home.path()).unwrap();
+        assert!(folder.is_older());
+        folder.keep_before_migration().unwrap();
+        assert_eq!(fs::read(at("meta.redb.1")).unwrap(), b"as it was");
+        folder.migrated().unwrap();
+        assert!(!DataFolder::open(home.path()).unwrap().is_older());
+        assert!(!at("meta.redb.new-copy").exists());
+    }
+
+    #[test]
+    fn a_new_folder_has_nothing_to_migrate() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open_or_make(home.path()).unwrap();
+        folder.keep_before_migration().unwrap();
+        folder.migrated().unwrap();
+        assert!(!folder.is_older());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "only the format");
     }
 }

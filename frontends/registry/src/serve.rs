@@ -68,6 +68,12 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
         beside.spawn(every(collect, app.clone(), |app| async move {
             let report = app.engine.collect(&CollectOptions::everything(), &|_| {}).await?;
             tracing::info!(?report, "collected what nobody uses");
+            if report.refused {
+                tracing::error!(
+                    "the metadata are older than the bucket, as after a restore: what nothing names is \
+                     not deleted until `strongroom adopt` has run"
+                );
+            }
             Ok(())
         }));
     }

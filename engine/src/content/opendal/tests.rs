@@ -62,3 +62,11 @@ async fn a_state_of_another_store_is_refused() {
 
     assert!(matches!(result, Err(StoreError::Failed { temporary: false, .. })));
 }
+
+#[test]
+fn the_state_of_an_unfinished_object_is_as_its_golden_file() {
+    let parts = vec![Part { nonce: 7, size: 300 }, Part { nonce: u32::MAX, size: 1 << 40 }];
+    let state = postcard::to_stdvec(&parts).unwrap();
+    crate::records::golden::compare("opendal-write.v1.sample", &state);
+    assert_eq!(postcard::from_bytes::<Vec<Part>>(&state).unwrap(), parts);
+}

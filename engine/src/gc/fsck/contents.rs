@@ -1,9 +1,11 @@
 //! Content, links to it, and what uploads reserve.
 
 use super::{Check, Domain, Invariant};
+use crate::content::ObjectKey;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::id::RepositoryId;
+use crate::gc::orphans::PAGE_OBJECTS;
+use crate::id::{RepositoryId, SessionId};
 use crate::keys;
 use crate::meta::Row;
 use crate::records::{BlobRecord, BlobState, LinkRecord, ManifestRecord, SessionRecord};
@@ -40,7 +42,7 @@ impl Check<'_> {
 
     async fn link(
         &mut self,
-        domain: &Domain,
+        domain: &mut Domain,
         digest: &Digest,
         repository: RepositoryId,
         link: &LinkRecord,
@@ -50,6 +52,9 @@ impl Check<'_> {
             || !self.has(&keys::repository(domain.id, repository)).await?
         {
             return Ok(());
+        }
+        if link.blob {
+            domain.told.blob(repository, digest);
         }
         if link.needs_content() {
             let blob: Option<BlobRecord> = self.get(&keys::blob(domain.id, digest)).await?;
@@ -82,10 +87,52 @@ impl Check<'_> {
         Ok(())
     }
 
-    pub(super) fn session_row(&mut self, domain: &mut Domain, row: &Row) {
-        if let Some(session) = self.decode::<SessionRecord>(Invariant::I5, domain.id, row) {
-            self.report.counts.uploads.add(session.reserved_bytes);
-            domain.sum += i128::from(session.reserved_bytes);
+    pub(super) async fn session_row(
+        &mut self,
+        domain: &mut Domain,
+        row: &Row,
+    ) -> Result<(), Error> {
+        let Some(session) = self.decode::<SessionRecord>(Invariant::I5, domain.id, row) else {
+            return Ok(());
+        };
+        self.report.counts.uploads.add(session.reserved_bytes);
+        domain.sum += i128::from(session.reserved_bytes);
+        let (key, value) = row;
+        let id = key.get(keys::sessions(domain.id).len()..).and_then(|id| id.try_into().ok());
+        let Some(id) = id.map(SessionId) else {
+            self.find(Invariant::I6, Some(domain.id), "the key of an upload is of another length");
+            return Ok(());
+        };
+        let object = session.object(domain.id, id);
+        let Some(found) = self.unfinished(&object, session.write.offset).await? else {
+            return Ok(());
+        };
+        // It may have ended meanwhile.
+        if self.core.meta.get(key).await?.as_ref() == Some(value) {
+            let what = format!(
+                "upload {id} says that {} bytes are durable, its object {object} has {found}",
+                session.write.offset
+            );
+            self.find(Invariant::I1, Some(domain.id), what);
         }
+        Ok(())
+    }
+
+    /// How many bytes an unfinished object has, where that is fewer than `offset`. A store that does
+    /// not tell is believed.
+    async fn unfinished(&self, object: &ObjectKey, offset: u64) -> Result<Option<u64>, Error> {
+        let (mut found, mut after) = (0_u64, None::<ObjectKey>);
+        while found < offset {
+            let listed =
+                self.core.blobs.list(object.as_str(), after.as_ref(), PAGE_OBJECTS).await?;
+            let Some(last) = listed.last() else { return Ok(Some(found)) };
+            after = Some(last.key.clone());
+            if listed.iter().any(|entry| entry.unfinished.is_some()) {
+                return Ok(None);
+            }
+            // Itself, or parts that a store keeps below it.
+            found += listed.iter().map(|entry| entry.size).sum::<u64>();
+        }
+        Ok(None)
     }
 }

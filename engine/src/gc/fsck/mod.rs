@@ -7,13 +7,16 @@
 
 mod contents;
 mod copies;
+mod lines;
 mod objects;
+mod people;
 mod repository;
 mod tenants;
 
 use std::collections::HashSet;
 use std::fmt;
 
+use lines::Told;
 pub(super) use objects::{Look, look_at};
 
 use crate::Engine;
@@ -61,7 +64,7 @@ pub enum Invariant {
     I5,
     /// What nobody uses can be found and goes: no row keeps it without a reason.
     I6,
-    /// The audit chain verifies.
+    /// The audit chain verifies, and has a line for what was pushed.
     I7,
 }
 
@@ -127,6 +130,8 @@ pub struct FsckCounts {
     pub garbage: Tally,
     /// Objects that are none of ours.
     pub foreign: Tally,
+    /// Records that frontends keep.
+    pub extension_records: u64,
     /// Lines of the audit trail.
     pub lines: u64,
 }
@@ -166,6 +171,10 @@ struct Domain {
     /// Repositories of registries that are being deleted: their rows go in any order.
     doomed: HashSet<RepositoryId>,
     doomed_registries: HashSet<RegistryId>,
+    /// How many members are admin of all of it.
+    admins: u32,
+    /// What the trail must tell of.
+    told: Told,
     /// What the rows say should be in the counter, and what is.
     sum: i128,
     counter: i128,
@@ -268,6 +277,8 @@ impl Check<'_> {
             record,
             doomed: HashSet::new(),
             doomed_registries: HashSet::new(),
+            admins: 0,
+            told: Told::default(),
             sum: 0,
             counter: 0,
         };
@@ -288,7 +299,12 @@ impl Check<'_> {
                 format!("the counter says {} bytes, the rows {}", domain.counter, domain.sum);
             self.find(Invariant::I5, Some(id), what);
         }
-        Ok(())
+        if domain.admins != domain.record.admins {
+            let (said, are) = (domain.record.admins, domain.admins);
+            let what = format!("the record says {said} admins, {are} members are");
+            self.find(Invariant::I4, Some(id), what);
+        }
+        self.lines(domain).await
     }
 
     /// Which repositories go with their registries.
@@ -340,10 +356,7 @@ impl Check<'_> {
             Some(b'm') => self.member_row(domain, row).await,
             Some(b'n') => self.repository_name_row(domain, row).await,
             Some(b'r') => self.repository_rows(domain, row).await,
-            Some(b'u') => {
-                self.session_row(domain, row);
-                Ok(())
-            }
+            Some(b'u') => self.session_row(domain, row).await,
             _ => {
                 let what = format!("row {} is of no known kind", const_hex::encode(key));
                 self.find(Invariant::I6, Some(domain.id), what);
@@ -356,7 +369,9 @@ impl Check<'_> {
         if self.get::<FormatRecord>(&keys::FORMAT.to_vec()).await?.is_none() {
             self.find(Invariant::I1, None, "the record of the store's format is missing");
         }
-        self.organisation_names().await
+        self.organisation_names().await?;
+        self.memberships().await?;
+        self.extensions().await
     }
 
     async fn trails(&mut self) -> Result<(), Error> {

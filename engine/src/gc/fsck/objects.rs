@@ -4,6 +4,7 @@ use super::{Check, Invariant};
 use crate::content::ObjectKey;
 use crate::core::Core;
 use crate::digest::Digest;
+use crate::epoch;
 use crate::error::Error;
 use crate::gc::Progress;
 use crate::gc::orphans::{PAGE_OBJECTS, Verdict, judge};
@@ -46,8 +47,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Counts what is in the bucket, and what nobody names.
+    /// Counts what is in the bucket, and what nobody names, and asks whether it is the right one.
     pub(super) async fn bucket(&mut self) -> Result<(), Error> {
+        if !epoch::Look::take(self.core).await?.agrees() {
+            let what = "the bucket and the metadata are of different epochs, as after a restore: no \
+                        orphan is swept until `adopt` has run";
+            self.find(Invariant::I6, None, what);
+        }
         let mut after: Option<ObjectKey> = None;
         loop {
             let entries = self.core.blobs.list("", after.as_ref(), PAGE_OBJECTS).await?;
@@ -55,6 +61,9 @@ impl Check<'_> {
             after = Some(last.key.clone());
             let counts = &mut self.report.counts;
             for (entry, verdict) in entries.iter().zip(judge(self.core, &entries).await?) {
+                if keys::object::parse_epoch(&entry.key).is_some() {
+                    continue;
+                }
                 counts.objects.add(entry.size);
                 match verdict {
                     Verdict::Named => {}

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::tenants::text;
 use super::{Check, Domain, Invariant, number_at};
+use crate::content::ObjectEntry;
+use crate::copies::read_small;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::id::{Number, OrganisationId, RepositoryId};
@@ -11,8 +15,8 @@ use crate::keys;
 use crate::manifest::{Child, ChildKind, Manifest};
 use crate::meta::Row;
 use crate::records::{
-    Body, LinkRecord, ManifestPlace, ManifestRecord, NameRecord, ReferrerRecord, RepositoryRecord,
-    TagRecord,
+    BlobRecord, Body, LinkRecord, ManifestPlace, ManifestRecord, NameRecord, ReferrerRecord,
+    RepositoryRecord, TagRecord,
 };
 
 /// Where a repository's kind of row stands in its key, and what comes behind.
@@ -53,7 +57,7 @@ impl Check<'_> {
             b'e' => self.edge(home, row).await,
             b'm' => self.manifest(domain, home, row).await,
             b's' => self.referrer(home, row).await,
-            b't' => self.tag(home, row).await,
+            b't' => self.tag(domain, home, row).await,
             b'v' => self.tag_of(home, row).await,
             b'w' => self.wanted(home, row).await,
             _ => {
@@ -127,6 +131,7 @@ impl Check<'_> {
         };
         let Some(number) = keys::last_number(&row.0).map(Number) else { return Ok(()) };
         let digest = record.digest;
+        domain.told.manifest(home.repository, &digest);
         let mut named: HashMap<Digest, Child> = HashMap::new();
         let place = match &record.body {
             Body::Inline(bytes) => {
@@ -139,14 +144,17 @@ impl Check<'_> {
                     let what = format!("the bytes of manifest {digest} are not its own");
                     self.wrong(Invariant::I1, home, &what);
                 }
-                let limits = &self.core.settings.manifest;
-                if let Ok(manifest) = Manifest::parse(bytes, Some(&record.media_type), limits) {
-                    let own = manifest.children().filter(|child| !child.foreign);
-                    named = own.map(|child| (child.digest, child)).collect();
-                }
+                named = self.named(bytes, &record);
                 ManifestPlace::Record
             }
-            Body::Stored => ManifestPlace::Blob,
+            Body::Stored => {
+                if self.deep
+                    && let Some(bytes) = self.stored(home, &record).await?
+                {
+                    named = self.named(&bytes, &record);
+                }
+                ManifestPlace::Blob
+            }
         };
         let key = keys::link(domain.id, &digest, home.repository);
         let link: Option<LinkRecord> = self.get(&key).await?;
@@ -183,6 +191,29 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a manifest's bytes name, as far as they can be read.
+    fn named(&self, bytes: &[u8], record: &ManifestRecord) -> HashMap<Digest, Child> {
+        let limits = &self.core.settings.manifest;
+        let Ok(manifest) = Manifest::parse(bytes, Some(&record.media_type), limits) else {
+            return HashMap::new();
+        };
+        let own = manifest.children().filter(|child| !child.foreign);
+        own.map(|child| (child.digest, child)).collect()
+    }
+
+    /// The bytes of a large manifest. What is wrong with its object is found at its content.
+    async fn stored(&self, home: Home, record: &ManifestRecord) -> Result<Option<Bytes>, Error> {
+        let most = u64::try_from(self.core.settings.manifest.max_bytes).unwrap_or(u64::MAX);
+        let blob: Option<BlobRecord> =
+            self.get(&keys::blob(home.organisation, &record.digest)).await?;
+        let Some(blob) = blob.filter(|blob| blob.size <= most) else { return Ok(None) };
+        let object = blob.object(home.organisation, &record.digest);
+        let entry = ObjectEntry::object(object, blob.size);
+        let bytes = read_small(self.core, &entry).await;
+        let algorithm = record.digest.algorithm();
+        Ok(bytes.filter(|bytes| Digest::of(algorithm, bytes) == record.digest))
     }
 
     /// What is wrong with something that a manifest names. Whether content that its link needs is
@@ -229,11 +260,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn tag(&mut self, home: Home, row: &Row) -> Result<(), Error> {
+    async fn tag(&mut self, domain: &mut Domain, home: Home, row: &Row) -> Result<(), Error> {
         self.report.counts.tags += 1;
         let record = self.decode::<TagRecord>(Invariant::I3, home.organisation, row);
         let Some(record) = record else { return Ok(()) };
         let tag = text(row.0.get(REST..));
+        domain.told.tag(home.repository, &record.digest, &tag);
         let manifest = self.manifest_at(home, Some(record.number.0)).await?;
         if manifest.is_none_or(|manifest| manifest.digest != record.digest) {
             let what = format!("tag {tag} points at {}, which is not here", record.digest);

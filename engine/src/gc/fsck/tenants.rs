@@ -6,9 +6,7 @@ use crate::gc::walk::Pages;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
 use crate::meta::{Row, prefix_range};
-use crate::records::{
-    Life, MemberRecord, NameRecord, OrganisationRecord, RegistryRecord, RepositoryRecord,
-};
+use crate::records::{Life, NameRecord, OrganisationRecord, RegistryRecord, RepositoryRecord};
 
 impl Check<'_> {
     pub(super) async fn organisation_names(&mut self) -> Result<(), Error> {
@@ -100,16 +98,6 @@ impl Check<'_> {
             record.is_some_and(|record| record.name == name && Some(record.registry) == registry);
         if !leads {
             let what = format!("the repository's name {name} leads to another or to none");
-            self.find(Invariant::I4, Some(domain.id), what);
-        }
-        Ok(())
-    }
-
-    pub(super) async fn member_row(&mut self, domain: &Domain, row: &Row) -> Result<(), Error> {
-        let principal = text(row.0.get(10..));
-        self.decode::<MemberRecord>(Invariant::I4, domain.id, row);
-        if !self.has(&keys::membership(&principal, domain.id)).await? {
-            let what = format!("member {principal} does not find the organisation");
             self.find(Invariant::I4, Some(domain.id), what);
         }
         Ok(())

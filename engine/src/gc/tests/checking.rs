@@ -7,13 +7,14 @@ use crate::access::Action;
 use crate::change::{Change, Seen};
 use crate::digest::Digest;
 use crate::gc::{FsckOptions, FsckReport, Invariant};
-use crate::id::{Number, RegistryId, RepositoryId, SessionId};
+use crate::id::{Number, OrganisationId, RegistryId, RepositoryId, SessionId};
 use crate::keys;
 use crate::meta::{Commit, CommitId, Key, log, prefix_range};
 use crate::records::{
-    BlobRecord, BlobState, Body, LinkRecord, ManifestRecord, NameRecord, Record, TagRecord,
+    BlobRecord, BlobState, Body, LinkRecord, ManifestRecord, NameRecord, OrganisationRecord,
+    Record, TagRecord,
 };
-use crate::tests::support::{World, sha256};
+use crate::tests::support::{World, body, image, sha256};
 
 async fn fsck(world: &World) -> FsckReport {
     world.engine.fsck(&FsckOptions::default().deep(), &|_| {}).await.unwrap()
@@ -263,4 +264,111 @@ async fn objects_that_nobody_names_are_counted() {
     let report = fsck(&scene.world).await;
     assert!(report.is_clean(), "{:?}", report.findings);
     assert_eq!((report.counts.garbage.count, report.counts.garbage.bytes), (1, 4));
+}
+
+#[tokio::test]
+async fn an_upload_whose_bytes_are_gone_breaks_i1() {
+    let scene = Scene::new().await;
+    let repository = scene.world.open("api", Action::Push).await.unwrap();
+    let upload = repository.start_upload(None, None).await.unwrap();
+    let chunk = crate::Chunk { at: None, length: Some(5) };
+    repository.append(upload.id, chunk, body(b"12345")).await.unwrap();
+    let report = fsck(&scene.world).await;
+    assert!(report.is_clean(), "{:?}", report.findings);
+    let core = &scene.world.engine.core;
+    let prefix = keys::object::in_flight(ACME, upload.id);
+    for entry in core.blobs.list(prefix.as_str(), None, 10).await.unwrap() {
+        core.blobs.delete(&entry.key).await.unwrap();
+    }
+    scene.finds(Invariant::I1).await;
+}
+
+#[tokio::test]
+async fn a_membership_without_a_member_breaks_i4() {
+    let scene = Scene::new().await;
+    scene.write(keys::membership("user:ghost", ACME), Some(Bytes::new())).await;
+    scene.finds(Invariant::I4).await;
+}
+
+#[tokio::test]
+async fn a_membership_in_no_organisation_breaks_i4() {
+    let scene = Scene::new().await;
+    scene.write(keys::membership("user:ghost", OrganisationId(99)), Some(Bytes::new())).await;
+    scene.finds(Invariant::I4).await;
+}
+
+#[tokio::test]
+async fn a_count_of_admins_that_is_off_breaks_i4() {
+    let scene = Scene::new().await;
+    scene
+        .edit(keys::organisation(ACME), |organisation: &mut OrganisationRecord| {
+            organisation.admins += 1;
+        })
+        .await;
+    scene.finds(Invariant::I4).await;
+}
+
+#[tokio::test]
+async fn a_record_in_no_namespace_breaks_i4() {
+    let scene = Scene::new().await;
+    scene.write(keys::extension("own", b"key"), Some(Bytes::new())).await;
+    let report = fsck(&scene.world).await;
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.counts.extension_records, 1);
+    scene.write(b"x\0key".to_vec(), Some(Bytes::new())).await;
+    scene.finds(Invariant::I4).await;
+}
+
+#[tokio::test]
+async fn a_large_manifest_whose_layer_has_another_size_breaks_i2() {
+    let world = World::new().await;
+    let config = world.push_blob("api", b"{}").await;
+    let layer = world.push_blob("api", b"a layer").await;
+    let large = image(&config, 2, &layer, 7).replace('{', &format!("{{{}", " ".repeat(1024)));
+    world.push_manifest("api", &large, &[]).await.unwrap();
+    let name = keys::repository_name(ACME, RegistryId(2), "api");
+    let core = &world.engine.core;
+    let Some(NameRecord::Live(home)) = core.read(name).await.unwrap().value else { panic!() };
+    let key = keys::link(ACME, &layer, RepositoryId(home));
+    let link: Seen<LinkRecord> = core.read(key).await.unwrap();
+    let record = link.value.clone().unwrap();
+    assert!(fsck(&world).await.is_clean());
+    let mut change = Change::new(core);
+    change.replace(&link, &LinkRecord { size: 8, ..record });
+    change.commit().await.unwrap();
+    let findings = fsck(&world).await.findings;
+    assert!(findings.iter().any(|finding| finding.invariant == Invariant::I2), "{findings:?}");
+}
+
+#[tokio::test]
+async fn what_was_pushed_without_a_line_breaks_i7() {
+    for thing in ["a blob of a repository", "a manifest", "a tag"] {
+        let scene = Scene::new().await;
+        let home = scene.home;
+        match thing {
+            "a tag" => {
+                let (digest, number) = (scene.manifest, scene.number);
+                let tag = TagRecord { digest, number, pushed_at: crate::seam::Timestamp(1) };
+                scene.write(keys::tag(ACME, home, "v2"), Some(tag.encode())).await;
+                let back = keys::tag_of(ACME, home, number, "v2");
+                scene.write(back, Some(Bytes::new())).await;
+            }
+            "a manifest" => {
+                let key = keys::manifest(ACME, home, scene.number);
+                let own = scene.world.engine.core.read(key).await.unwrap().value.unwrap();
+                let other = ManifestRecord { digest: sha256(b"another"), ..own };
+                let key = keys::manifest(ACME, home, Number(77));
+                scene.write(key, Some(other.encode())).await;
+            }
+            _ => {
+                let key = keys::link(ACME, &scene.manifest, home);
+                scene.edit(key, |link: &mut LinkRecord| link.blob = true).await;
+            }
+        }
+        let findings = fsck(&scene.world).await.findings;
+        let told = findings.iter().any(|finding| {
+            finding.invariant == Invariant::I7 && finding.what.starts_with(&format!("{thing} is"))
+        });
+        assert!(told, "{thing}: {findings:?}");
+    }
 }

@@ -13,9 +13,20 @@ use crate::app::App;
 use crate::config::Size;
 use crate::failure::Failure;
 
-pub(super) async fn gc(app: &App, dry_run: bool, teller: &Teller) -> Result<Outcome, Failure> {
+/// What to do where the bucket is of another epoch than the metadata.
+const REFUSED: &str = "    NOT SWEPT: the metadata are older than the bucket, as after a restore, and may \
+                       not name what was pushed since. Run `strongroom adopt` first, which takes up \
+                       what is wanted; or `strongroom gc --despite-restore`, to delete it\n";
+
+pub(super) async fn gc(
+    app: &App,
+    dry_run: bool,
+    despite_restore: bool,
+    teller: &Teller,
+) -> Result<Outcome, Failure> {
     let mut options = CollectOptions::everything();
     options.dry_run = dry_run;
+    options.despite_restore = despite_restore;
     let watch = |progress: &Progress| {
         teller.progress(progress.phase, progress.done, progress.bytes);
     };
@@ -37,7 +48,11 @@ pub(super) async fn gc(app: &App, dry_run: bool, teller: &Teller) -> Result<Outc
         }
         json.insert(key.to_owned(), count.into());
     }
-    Ok(Outcome::new(text, json.into()))
+    if report.refused {
+        text.push_str(REFUSED);
+    }
+    json.insert("refused".to_owned(), report.refused.into());
+    Ok(Outcome { text, json: json.into(), findings: report.refused })
 }
 
 fn line(what: &str, tally: Tally) -> String {

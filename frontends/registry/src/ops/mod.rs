@@ -45,6 +45,10 @@ pub(crate) enum Command {
         /// Only tell what would be done
         #[arg(long)]
         dry_run: bool,
+        /// Delete what nothing names also where the metadata are older than the bucket, as after a
+        /// restore; without it that waits for `adopt`
+        #[arg(long)]
+        despite_restore: bool,
     },
     /// Check every promise the store makes; changes nothing, exits 1 where one does not hold
     Fsck {
@@ -203,7 +207,9 @@ impl Run {
 
 async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcome, Failure> {
     match command {
-        Command::Gc { dry_run } => maintenance::gc(app, dry_run, teller).await,
+        Command::Gc { dry_run, despite_restore } => {
+            maintenance::gc(app, dry_run, despite_restore, teller).await
+        }
         Command::Fsck { deep } => maintenance::fsck(app, deep, teller).await,
         Command::Scrub { subset, organisation, rate } => {
             maintenance::scrub(app, subset, organisation, rate, teller).await
