@@ -157,7 +157,8 @@ async fn step(core: &Core, look: Look) -> Result<(), Error> {
 }
 
 async fn write(core: &Core, seen: &Seen<EpochRecord>, record: &EpochRecord) -> Result<bool, Error> {
-    let mut change = Change::new(core);
+    // The sweep that makes room comes behind it.
+    let mut change = Change::freeing(core);
     change.replace(seen, record);
     match change.commit().await {
         Ok(()) => Ok(true),

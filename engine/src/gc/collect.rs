@@ -125,13 +125,15 @@ impl Run<'_> {
 
     /// Whether rows saw all that was done to the bucket, so that they tell what is garbage in it.
     async fn may_sweep(&self) -> Result<bool, Error> {
-        if self.options.dry_run {
-            return Ok(self.options.despite_restore || Look::take(self.core).await?.agrees());
+        let despite = self.options.despite_restore;
+        let agreed = despite || Look::take(self.core).await?.agrees();
+        if self.options.dry_run || !agreed {
+            return Ok(agreed);
         }
-        if self.options.despite_restore {
-            epoch::unite(self.core).await?;
+        if despite {
+            epoch::unite(self.core).await.or_else(unless_full)?;
         }
-        epoch::advance(self.core).await
+        epoch::advance(self.core).await.or_else(|error| unless_full(error).map(|()| agreed))
     }
 
     async fn tenants(&mut self) -> Result<(), Error> {
@@ -370,5 +372,17 @@ impl Run<'_> {
             Ok(()) | Err(Attempt::Lost) => Ok(()),
             Err(Attempt::Failed(error)) => Err(error),
         }
+    }
+}
+
+/// A full disk has no room for the next epoch, and is what the sweep makes room on: it goes on in the
+/// one that is.
+fn unless_full(error: Error) -> Result<(), Error> {
+    match error {
+        Error::StorageFull(reason) => {
+            tracing::warn!(reason, "the epoch stays, for want of room");
+            Ok(())
+        }
+        error => Err(error),
     }
 }

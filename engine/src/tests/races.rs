@@ -239,8 +239,8 @@ async fn whoever_loses_all_the_time_pauses_and_gives_up_in_the_end() {
 async fn a_commit_that_was_lost_on_the_way_is_sent_again() {
     let meta = Arc::new(FaultMeta::new(MemoryStore::default(), FaultPlan::None));
     let blobs = Arc::new(OpendalStore::memory().unwrap());
-    // It reads the format and the time, and then its commit is lost.
-    meta.set_plan(FaultPlan::Script([(2, Fault::Before)].into()));
+    // It reads the format, whether a restore is under way, and the time; then its commit is lost.
+    meta.set_plan(FaultPlan::Script([(3, Fault::Before)].into()));
     let store: Arc<dyn MetaStore> = Arc::clone(&meta) as _;
     Engine::builder(store, blobs).build().await.unwrap();
     assert!(meta.inner().get(keys::FORMAT).await.unwrap().is_some());

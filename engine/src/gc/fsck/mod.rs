@@ -146,6 +146,9 @@ pub struct FsckReport {
     pub wrong: u64,
     /// What there is.
     pub counts: FsckCounts,
+    /// The bucket and the metadata are of different epochs, as after a restore: no orphan is swept until
+    /// [`Engine::adopt`] has run. Nothing is wrong by that.
+    pub waits_for_adopt: bool,
 }
 
 impl FsckReport {

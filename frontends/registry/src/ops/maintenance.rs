@@ -109,6 +109,12 @@ pub(crate) fn fsck_outcome(report: &FsckReport) -> Outcome {
         wrong => format!("NOT CLEAN: {wrong} things are wrong"),
     };
     let mut text = format!("{verdict}; {} rows read\n", counts.rows);
+    if report.waits_for_adopt {
+        text.push_str(
+            "    the metadata were restored: objects that they do not name stay until `strongroom \
+             adopt` has run\n",
+        );
+    }
     for finding in &report.findings {
         text.push_str("    ");
         text.push_str(&finding.to_string());
@@ -128,6 +134,7 @@ pub(crate) fn fsck_outcome(report: &FsckReport) -> Outcome {
     let json = json!({
         "clean": report.is_clean(),
         "wrong": report.wrong,
+        "waits_for_adopt": report.waits_for_adopt,
         "findings": report.findings.iter().map(|finding| json!({
             "invariant": finding.invariant.to_string(),
             "organisation": finding.organisation,
