@@ -30,9 +30,6 @@ pub(crate) fn own() -> Key {
 /// Which epoch of the blob store the metadata are of.
 pub(crate) const EPOCH: &[u8] = b"!epoch";
 
-/// Which epoch of the blob store the metadata are of.
-pub(crate) const EPOCH: &[u8] = b"!epoch";
-
 struct Build(Key);
 
 impl Build {
