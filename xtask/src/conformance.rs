@@ -103,12 +103,12 @@ fn run(
     if transport == Transport::Https {
         setup = setup.with_tls(folder.path())?;
     }
-    let mut site = Site::start(program, folder.path(), ground, setup)?;
+    let mut registry = Site::start(program, folder.path(), ground, setup)?;
     // Both versions have indexes that name what is not there, where a registry takes them.
-    site.verb(&["registry", "set", HOME, "--sparse-indexes", "true"])?;
-    judge(suite, &site.address(), transport, settings, folder.path(), results)
-        .with_context(|| format!("the registry's last words:\n{}", site.last_words()))?;
-    site.stop()
+    registry.verb(&["registry", "set", HOME, "--sparse-indexes", "true"])?;
+    judge(suite, &registry.address(), transport, settings, folder.path(), results)
+        .with_context(|| format!("the registry's last words:\n{}", registry.last_words()))?;
+    registry.stop()
 }
 
 /// Runs the suite against whoever answers at `address`, and fails where it finds something to say.

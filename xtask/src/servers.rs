@@ -237,7 +237,8 @@ impl RoundRobin {
 /// where nothing of it was sent.
 fn configuration(folder: &Path, port: u16, nodes: &[String]) -> String {
     let folder = folder.display();
-    let servers: String = nodes.iter().map(|node| format!("        server {node};\n")).collect();
+    let servers: Vec<_> = nodes.iter().map(|node| format!("        server {node};\n")).collect();
+    let servers = servers.concat();
     format!(
         "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/errors;\n\
          events {{ worker_connections 1024; }}\n\

@@ -106,7 +106,7 @@ pub(crate) async fn get(
 impl Redirects {
     /// Whether a pull of `size` bytes is sent on.
     fn take(&self, headers: &HeaderMap, size: u64) -> bool {
-        let agent = headers.get(USER_AGENT).map(|agent| agent.as_bytes()).unwrap_or_default();
+        let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         let excepted = self.except.iter().any(|begins| agent.starts_with(begins.as_bytes()));
         size >= self.min_bytes && !excepted
     }
