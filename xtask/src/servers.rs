@@ -103,7 +103,9 @@ impl Bucket {
     pub fn setup(&self, setup: Setup) -> Setup {
         setup
             .with("STRONGROOM_S3_BUCKET", BUCKET)
-            .with("STRONGROOM_S3_ENDPOINT", format!("http://127.0.0.1:{}", self.service.port))
+            // Another host than the registry's, as in life: clients send their credentials for us along to
+            // whatever has our name.
+            .with("STRONGROOM_S3_ENDPOINT", format!("http://localhost:{}", self.service.port))
             .with("STRONGROOM_S3_REGION", "us-east-1")
             .with("STRONGROOM_S3_PATH_STYLE", "true")
             .with("AWS_ACCESS_KEY_ID", KEY)
