@@ -239,11 +239,17 @@ impl Blob {
     /// a whole blob is a stream, which ends in an error before its last chunk where the bytes
     /// rotted.
     pub async fn read(&self, range: Range<u64>) -> Result<ObjectRead, Error> {
+        let read = self.read_more(range).await?;
+        self.repository.pulled(self.info.digest, None).await?;
+        Ok(read)
+    }
+
+    /// The same without a line in the trail: for the further ranges of a pull that has its line.
+    pub async fn read_more(&self, range: Range<u64>) -> Result<ObjectRead, Error> {
         let mut object = self.object.clone();
         for _ in 0..MOVES {
             match self.repository.core.blobs.read(&object, range.clone()).await {
                 Ok(read) => {
-                    self.repository.pulled(self.info.digest, None).await?;
                     let core = &self.repository.core;
                     if !core.settings.verify_reads || range != (0..self.info.size) {
                         return Ok(read);

@@ -6,6 +6,7 @@ use crate::Engine;
 use crate::access::{Action, Caller};
 use crate::core::Core;
 use crate::error::Error;
+use crate::graph::Repository;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
 use crate::meta::{MAX_SCAN_ROWS, prefix_range};
@@ -21,6 +22,16 @@ pub struct Usage {
     pub used_bytes: u64,
     /// The most it may store; no bound where absent.
     pub quota_bytes: Option<u64>,
+}
+
+impl Repository {
+    /// What the organisation of this repository stores, and may: for who pushes here, so that they
+    /// hear of it before a push fails. Needs [`Action::Push`].
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        self.demand(Action::Push)?;
+        let used_bytes = used_bytes(&self.core, self.scope.organisation).await?;
+        Ok(Usage { used_bytes, quota_bytes: self.scope.quota_bytes })
+    }
 }
 
 /// What the repositories of a registry link.

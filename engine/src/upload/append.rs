@@ -70,8 +70,7 @@ impl Repository {
         E: Into<SourceError>,
     {
         self.demand(Action::Push)?;
-        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
-        let (seen, record) = self.session(id).await?;
+        let (writing, seen, record) = self.session_to_write(id).await?;
         let offset = record.write.offset;
         if let Some(at) = chunk.at {
             if received(at, chunk.length, offset) {
@@ -317,6 +316,6 @@ impl Repository {
 
 /// Whether a chunk is the one that came last: its answer was lost, and it is sent again. Any other
 /// that came before is out of order, and its sender must hear where the upload stands.
-fn received(at: u64, length: Option<u64>, offset: u64) -> bool {
+pub(super) fn received(at: u64, length: Option<u64>, offset: u64) -> bool {
     length.is_some_and(|length| length > 0 && at.checked_add(length) == Some(offset))
 }

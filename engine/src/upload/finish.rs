@@ -17,7 +17,7 @@ use crate::records::{BlobRecord, SessionRecord};
 use crate::room::Held;
 use crate::upload::Chunk;
 use crate::upload::Started;
-use crate::upload::append::{Open, SourceError};
+use crate::upload::append::{Open, SourceError, received};
 use crate::upload::pipeline::CheckpointError;
 
 /// How much of an object is read at a time to verify it.
@@ -58,20 +58,24 @@ impl Repository {
         E: Into<SourceError>,
     {
         self.demand(Action::Push)?;
-        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
-        let (seen, record) = match self.session(id).await {
+        let (writing, seen, record) = match self.session_to_write(id).await {
             Ok(found) => found,
             Err(Error::UploadUnknown { id }) => return self.finished_before(id, digest).await,
             Err(error) => return Err(error),
         };
         let offset = record.write.offset;
-        if let Some(at) = chunk.at.filter(|at| *at != offset) {
+        // The last chunk was taken before, and its answer lost: there is nothing to append.
+        let repeated = chunk.at.is_some_and(|at| received(at, chunk.length, offset));
+        if let Some(at) = chunk.at.filter(|at| *at != offset && !repeated) {
             return Err(Error::OutOfOrder { offset, at });
         }
         // Where all the bytes come now, they are hashed as the digest wants it, and not read again.
         let hash = if offset == 0 { Hasher::new(digest.algorithm()).save() } else { record.hash };
         let record = SessionRecord { hash, ..record };
         let mut open = self.open_session(id, seen, record, writing).await?;
+        if repeated {
+            return self.complete(open, digest, None).await;
+        }
         if let Err(error) = self.stream(&mut open, chunk.length, body).await {
             if matches!(error, Error::Source(_)) {
                 self.checkpoint_last(&mut open).await?;

@@ -1,5 +1,7 @@
 //! An upload's row: start, look, cancel, give up.
 
+use std::sync::Arc;
+
 use crate::access::Action;
 use crate::audit::{Event, EventKind, UploadEnd};
 use crate::change::{Attempt, Change, Seen, retry};
@@ -12,6 +14,7 @@ use crate::id::{OrganisationId, SessionId};
 use crate::keys;
 use crate::records::SessionRecord;
 use crate::room::Held;
+use crate::upload::writers::Writing;
 
 /// How an upload stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,11 +150,24 @@ impl Repository {
         if own { Ok((seen, record)) } else { Err(unknown()) }
     }
 
+    /// The session for a request that changes it, which is the only one of this process then.
+    ///
+    /// It is read twice: first, so that nobody but its owner learns whether it is being written
+    /// (THREATS B5); and again when no other writer is left, as it is then.
+    pub(super) async fn session_to_write(
+        &self,
+        id: SessionId,
+    ) -> Result<(Arc<Writing>, Seen<SessionRecord>, SessionRecord), Error> {
+        self.session(id).await?;
+        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
+        let (seen, record) = self.session(id).await?;
+        Ok((writing, seen, record))
+    }
+
     /// Gives an upload up. Needs [`Action::Push`].
     pub async fn cancel_upload(&self, id: SessionId) -> Result<(), Error> {
         self.demand(Action::Push)?;
-        let writing = self.core.writers.begin(id).ok_or(Error::UploadBusy { id })?;
-        let (seen, _) = self.session(id).await?;
+        let (writing, seen, _) = self.session_to_write(id).await?;
         let given_up = self.give_up(id, &seen, UploadEnd::Cancelled).await?;
         drop(writing);
         if given_up { Ok(()) } else { Err(Error::UploadUnknown { id: id.to_string() }) }

@@ -7,9 +7,10 @@
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::forwarded::Origin;
+use crate::limits::{Share, ShareError, Shares};
 use crate::request_id::RequestId;
 
 /// What is known of one request.
@@ -21,11 +22,27 @@ pub struct RequestContext {
     principal: OnceLock<String>,
     route: OnceLock<&'static str>,
     bytes_in: AtomicU64,
+    /// Whether nothing more of the request's body is to come.
+    body_ended: AtomicBool,
+    /// Those of all requests under way, and how many one principal may hold.
+    principals: (Shares<String>, usize),
+    share: OnceLock<Share<String>>,
 }
 
 impl RequestContext {
     /// The context of a request from `origin` that came over a connection from `peer`.
     pub fn new(id: RequestId, origin: Origin, peer: SocketAddr) -> Self {
+        Self::among(id, origin, peer, (Shares::default(), usize::MAX))
+    }
+
+    /// The same for one of the requests that share `principals`, of which one principal may hold so
+    /// many.
+    pub(crate) fn among(
+        id: RequestId,
+        origin: Origin,
+        peer: SocketAddr,
+        principals: (Shares<String>, usize),
+    ) -> Self {
         Self {
             id,
             origin,
@@ -33,6 +50,9 @@ impl RequestContext {
             principal: OnceLock::new(),
             route: OnceLock::new(),
             bytes_in: AtomicU64::new(0),
+            body_ended: AtomicBool::new(false),
+            principals,
+            share: OnceLock::new(),
         }
     }
 
@@ -56,6 +76,16 @@ impl RequestContext {
         let _stands = self.principal.set(principal.into());
     }
 
+    /// Takes one of the places that a principal has, until the request is over. Answer 429 where
+    /// there is none: to be called once it is known who asks, before any work is done for them.
+    pub fn hold_share(&self, principal: &str) -> Result<(), ShareError> {
+        let (shares, most) = &self.principals;
+        let share = shares.take(principal.to_owned(), usize::MAX, *most)?;
+        // A request has one principal: a second share would be given back at once.
+        let _stands = self.share.set(share);
+        Ok(())
+    }
+
     /// Who asked, if a frontend said so.
     pub fn principal(&self) -> Option<&str> {
         self.principal.get().map(String::as_str)
@@ -75,6 +105,14 @@ impl RequestContext {
     /// How many bytes of the request's body were taken so far.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn end_body(&self) {
+        self.body_ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn body_ended(&self) -> bool {
+        self.body_ended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add_bytes_in(&self, bytes: usize) {

@@ -1,11 +1,12 @@
 //! How much of the server one client may hold.
 //!
 //! **Promises.** Every bound of the transport is a field of [`Limits`], with its reason; [`Shares`]
-//! counts what each client address holds and gives it back when the [`Share`] is dropped, however
-//! the holder ends. A whole IPv6 /64 counts as one client: it costs its owner nothing to use another
+//! counts what each client holds, by its address or by its name, and gives it back when the [`Share`]
+//! is dropped, however the holder ends. A whole IPv6 /64 counts as one client: it costs its owner nothing to use another
 //! address of it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,10 +22,14 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between two requests of one connection.
     pub idle_timeout: Duration,
-    /// How long a response may stand still because its reader does not read.
+    /// How long a response may stand still because its reader does not read; over HTTP/2, each of
+    /// them.
     pub stall_timeout: Duration,
     /// How long a request's body may stand still because its sender does not send.
     pub body_idle_timeout: Duration,
+    /// How long what a client still sends is read after its request was refused, so that it gets to
+    /// see the answer.
+    pub linger_timeout: Duration,
     /// The largest request header, in bytes; beyond it is 431.
     pub max_header_size: usize,
     /// The most header fields of an HTTP/1.1 request; beyond it is 431.
@@ -38,6 +43,9 @@ pub struct Limits {
     pub max_requests: usize,
     /// The most requests at once of one client address; further ones are answered 429.
     pub max_requests_per_address: usize,
+    /// The most requests at once of somebody who signed in, from all addresses together; further
+    /// ones are answered 429.
+    pub max_requests_per_principal: usize,
     /// The most streams at once of one HTTP/2 connection.
     pub max_streams: u32,
     /// The most streams of one HTTP/2 connection that were reset before the server took them up
@@ -55,12 +63,14 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_mins(1),
             body_idle_timeout: Duration::from_mins(1),
+            linger_timeout: Duration::from_secs(10),
             max_header_size: 32 * 1024,
             max_headers: 100,
             max_connections: 10_000,
             max_connections_per_address: 256,
             max_requests: 4_096,
             max_requests_per_address: 512,
+            max_requests_per_principal: 512,
             max_streams: 128,
             max_pending_resets: 20,
             shutdown_grace: Duration::from_mins(1),
@@ -87,13 +97,19 @@ pub fn client_key(address: IpAddr) -> IpAddr {
 }
 
 /// Counts what the clients hold at once.
-#[derive(Debug, Clone, Default)]
-pub struct Shares(Arc<Mutex<Counts>>);
+#[derive(Debug, Clone)]
+pub struct Shares<K>(Arc<Mutex<Counts<K>>>);
 
-#[derive(Debug, Default)]
-struct Counts {
+#[derive(Debug)]
+struct Counts<K> {
     total: usize,
-    by_client: HashMap<IpAddr, usize>,
+    by_client: HashMap<K, usize>,
+}
+
+impl<K> Default for Shares<K> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Counts { total: 0, by_client: HashMap::new() })))
+    }
 }
 
 /// Why no share was given.
@@ -114,25 +130,24 @@ pub enum ShareError {
     },
 }
 
-impl Shares {
-    /// Takes one place for `client`, if fewer than `limit` are taken in all, and fewer than
-    /// `client_limit` by this client.
+impl<K: Hash + Eq + Clone> Shares<K> {
+    /// Takes one place for `client` (an address goes through [`client_key`] first), if fewer than
+    /// `limit` are taken in all, and fewer than `client_limit` by this client.
     pub fn take(
         &self,
-        client: IpAddr,
+        client: K,
         limit: usize,
         client_limit: usize,
-    ) -> Result<Share, ShareError> {
-        let client = client_key(client);
+    ) -> Result<Share<K>, ShareError> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= limit {
             return Err(ShareError::Full { limit });
         }
-        let held = counts.by_client.entry(client).or_default();
-        if *held >= client_limit {
+        let held = counts.by_client.get(&client).copied().unwrap_or_default();
+        if held >= client_limit {
             return Err(ShareError::Client { limit: client_limit });
         }
-        *held += 1;
+        counts.by_client.insert(client.clone(), held + 1);
         counts.total += 1;
         Ok(Share { shares: self.clone(), client })
     }
@@ -145,12 +160,12 @@ impl Shares {
 
 /// One place held; dropping it gives it back.
 #[derive(Debug)]
-pub struct Share {
-    shares: Shares,
-    client: IpAddr,
+pub struct Share<K: Hash + Eq> {
+    shares: Shares<K>,
+    client: K,
 }
 
-impl Drop for Share {
+impl<K: Hash + Eq> Drop for Share<K> {
     fn drop(&mut self) {
         let mut counts = self.shares.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total = counts.total.saturating_sub(1);
@@ -183,12 +198,12 @@ mod tests {
     #[test]
     fn a_client_at_its_bound_is_refused_while_others_are_served() {
         let shares = Shares::default();
-        let one = shares.take(address("2001:db8::1"), 10, 1).unwrap();
-        let refused = shares.take(address("2001:db8::2"), 10, 1).unwrap_err();
+        let one = shares.take(client_key(address("2001:db8::1")), 10, 1).unwrap();
+        let refused = shares.take(client_key(address("2001:db8::2")), 10, 1).unwrap_err();
         assert_eq!(refused, ShareError::Client { limit: 1 });
         let _other = shares.take(address("10.0.0.1"), 10, 1).unwrap();
         drop(one);
-        assert!(shares.take(address("2001:db8::2"), 10, 1).is_ok());
+        assert!(shares.take(client_key(address("2001:db8::2")), 10, 1).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The one way of every request: id, origin, bounds, handler, metrics, log line.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::body::{Body, BodyError, RequestBody};
 use crate::context::RequestContext;
 use crate::forwarded::TrustedProxies;
 use crate::framing::Verdict;
-use crate::limits::{Limits, Share, ShareError, Shares};
+use crate::limits::{Limits, Share, ShareError, Shares, client_key};
 use crate::request_id::{self, RequestId};
-use crate::server::{Activity, Handler, Handling};
+use crate::server::{Activity, Handler, Handling, Refusal};
 use crate::{log, metrics};
 
 /// What all connections of a server share.
@@ -29,12 +29,14 @@ pub(crate) struct Pipeline<H> {
     handler: H,
     limits: Limits,
     proxies: TrustedProxies,
-    requests: Shares,
+    requests: Shares<IpAddr>,
+    principals: Shares<String>,
 }
 
 impl<H: Handler> Pipeline<H> {
     pub(crate) fn new(handler: H, limits: Limits, proxies: TrustedProxies) -> Self {
-        Self { handler, limits, proxies, requests: Shares::default() }
+        let (requests, principals) = (Shares::default(), Shares::default());
+        Self { handler, limits, proxies, requests, principals }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -61,22 +63,25 @@ impl<H: Handler> Pipeline<H> {
             origin.via_proxy().then(|| RequestId::from_headers(request.headers())).flatten();
         let client = origin.client();
         let id = given.unwrap_or_else(RequestId::generate);
-        let context = Arc::new(RequestContext::new(id, origin, peer));
+        let limits = &self.limits;
+        let principals = (self.principals.clone(), limits.max_requests_per_principal);
+        let context = Arc::new(RequestContext::among(id, origin, peer, principals));
+        if http_body::Body::is_end_stream(request.body()) {
+            context.end_body();
+        }
         let mut record = Record::new(&request, Arc::clone(&context), handling);
 
-        let limits = &self.limits;
-        let share =
-            self.requests.take(client, limits.max_requests, limits.max_requests_per_address);
-        let response = match share {
-            Err(full) => overloaded(full),
+        let (most, of_one) = (limits.max_requests, limits.max_requests_per_address);
+        let response = match self.requests.take(client_key(client), most, of_one) {
+            Err(full) => self.overloaded(&record.path, full),
             Ok(share) => {
                 record.share = Some(share);
                 let framing = framing(&request, verdict);
                 if framing == Some(Verdict::Ambiguous) {
-                    let why = "the request says in more than one way where its body ends\n";
-                    closing(answer(StatusCode::BAD_REQUEST, why))
+                    let why = "the request says in more than one way where its body ends";
+                    closing(self.refuse(&record.path, StatusCode::BAD_REQUEST, why))
                 } else {
-                    let response = self.handle(request, Arc::clone(&context)).await;
+                    let response = self.handle(request, &record.path, &context).await;
                     if framing == Some(Verdict::Unknown) { closing(response) } else { response }
                 }
             }
@@ -87,17 +92,38 @@ impl<H: Handler> Pipeline<H> {
     async fn handle(
         &self,
         request: Request<Incoming>,
-        context: Arc<RequestContext>,
+        path: &str,
+        context: &Arc<RequestContext>,
     ) -> Response<Body> {
         let idle = self.limits.body_idle_timeout;
-        let request = request.map(|body| RequestBody::incoming(body, Arc::clone(&context), idle));
+        let request = request.map(|body| RequestBody::incoming(body, Arc::clone(context), idle));
         // The call itself may panic too, not only the future that it returns.
-        let handling = async { self.handler.handle(request, Arc::clone(&context)).await };
+        let handling = async { self.handler.handle(request, Arc::clone(context)).await };
         AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|panic| {
-            log::panicked(&context, message_of(&*panic));
+            log::panicked(context, message_of(&*panic));
             metrics::panicked();
-            answer(StatusCode::INTERNAL_SERVER_ERROR, "the request failed inside the server\n")
+            let why = "the request failed inside the server";
+            self.refuse(path, StatusCode::INTERNAL_SERVER_ERROR, why)
         })
+    }
+
+    fn refuse(&self, path: &str, status: StatusCode, why: &'static str) -> Response<Body> {
+        self.handler.refuse(path, Refusal { status, why })
+    }
+
+    fn overloaded(&self, path: &str, full: ShareError) -> Response<Body> {
+        let mut response = match full {
+            ShareError::Client { .. } => {
+                let why = "this client has too many requests under way";
+                self.refuse(path, StatusCode::TOO_MANY_REQUESTS, why)
+            }
+            ShareError::Full { .. } => {
+                let why = "the server has too many requests under way";
+                self.refuse(path, StatusCode::SERVICE_UNAVAILABLE, why)
+            }
+        };
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
     }
 }
 
@@ -113,28 +139,8 @@ fn framing(request: &Request<Incoming>, verdict: Verdict) -> Option<Verdict> {
     }
 }
 
-fn answer(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    response
-}
-
 fn closing(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-fn overloaded(why: ShareError) -> Response<Body> {
-    let (status, text) = match why {
-        ShareError::Client { .. } => {
-            (StatusCode::TOO_MANY_REQUESTS, "this client has too many requests under way\n")
-        }
-        ShareError::Full { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the server has too many requests under way\n")
-        }
-    };
-    let mut response = answer(status, text);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -157,7 +163,7 @@ pub(crate) struct Record {
     /// Whether the response went out whole, as far as we can see.
     pub(crate) whole: bool,
     handling: Handling,
-    share: Option<Share>,
+    share: Option<Share<IpAddr>>,
 }
 
 impl Record {
@@ -187,6 +193,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if !self.context.body_ended() {
+            self.handling.left_unread();
+        }
         metrics::ended(self);
         log::request(self);
     }

@@ -234,3 +234,93 @@ async fn threat_a13_forwarding_headers_and_ids_count_only_from_a_trusted_proxy()
     assert!(answer.ends_with("https://reg.example"), "{answer}");
     assert!(answer.contains("x-request-id: my-id"), "{answer}");
 }
+
+#[tokio::test]
+async fn somebody_with_too_many_requests_is_429_from_whatever_address() {
+    let server = Running::start(with(|limits| limits.max_requests_per_principal = 1)).await;
+    let held = tokio::spawn({
+        let mut socket = server.connect().await;
+        async move {
+            socket
+                .write_all(b"GET /as/ann HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            everything(&mut socket).await
+        }
+    });
+    server.seen.reached.notified().await;
+    assert_eq!(status(&server.get("/as/ann").await), "429");
+    let other = server.get("/as/bob");
+    let (other, ()) = tokio::join!(other, async {
+        server.seen.reached.notified().await;
+        server.seen.release.notify_waiters();
+    });
+    assert_eq!(status(&other), "200");
+    assert_eq!(status(&held.await.unwrap()), "200");
+    server.seen.release.notify_one();
+    assert_eq!(status(&server.get("/as/ann").await), "200", "its place came back");
+}
+
+#[tokio::test]
+async fn a_protocol_says_refusals_in_its_own_words() {
+    let server = Running::start(with(|limits| limits.max_requests_per_address = 1)).await;
+    let failed = server.get("/own/panic").await;
+    assert_eq!(status(&failed), "500");
+    assert!(
+        failed.ends_with("own words for /panic: the request failed inside the server"),
+        "{failed}"
+    );
+    let mut holding = server.connect().await;
+    holding.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    server.seen.reached.notified().await;
+    let refused = server.get("/own/x").await;
+    assert_eq!(status(&refused), "429");
+    assert!(
+        refused.contains("own words for /x") && refused.contains("retry-after: 1"),
+        "{refused}"
+    );
+    let ambiguous = "POST /own/y HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    server.seen.release.notify_one();
+    drop(holding);
+    server.nothing_alive().await;
+    let ambiguous = server.raw(ambiguous).await;
+    assert_eq!(status(&ambiguous), "400");
+    assert!(ambiguous.contains("own words for /y"), "{ambiguous}");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_sees_why_it_was_refused() {
+    const SIZE: usize = 64 << 20;
+    let server = Running::start(limits()).await;
+    for (path, expected) in [("/nowhere", "404"), ("/collect", "413")] {
+        let mut socket = server.connect().await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let chunk = vec![7; 1 << 20];
+        for _ in 0..SIZE / chunk.len() {
+            socket.write_all(&chunk).await.expect("what it sends is taken to the end");
+        }
+        let answer = everything(&mut socket).await;
+        assert_eq!(status(&answer), expected, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_told_to_go_on_is_told() {
+    let server = Running::start(limits()).await;
+    let ask = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+        )
+    };
+    let mut socket = server.connect().await;
+    socket.write_all(ask("/count").as_bytes()).await.unwrap();
+    let mut told = [0; 25];
+    socket.read_exact(&mut told).await.unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    socket.write_all(b"abc").await.unwrap();
+    let answer = everything(&mut socket).await;
+    assert!(status(&answer) == "200" && answer.ends_with("\r\n\r\n3"), "{answer}");
+    // Who is refused is not asked to send first.
+    assert_eq!(status(&server.raw(ask("/nowhere")).await), "404");
+}

@@ -281,3 +281,32 @@ async fn a_client_that_speaks_no_tls_costs_nobody_anything() {
     assert!(!answer.contains("HTTP/1.1"), "{answer}");
     assert!(tls_client(&server, roots, b"http/1.1").await.is_ok());
 }
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_reset_while_others_of_its_connection_go_on() {
+    let mut limits = limits();
+    limits.stall_timeout = Duration::from_millis(300);
+    let server = Running::start(limits).await;
+    let mut client: Client<Empty<Bytes>> = h2(server.connect().await).await;
+    let mut stalled = client.send_request(get("/endless")).await.unwrap().into_body();
+    // Others move all the time, so the connection is none that stands still.
+    let reset = async {
+        while server.seen.alive.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            client.ready().await.unwrap();
+            let answer = client.send_request(get("/file")).await.unwrap();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body.len(), FILE_SIZE);
+        }
+    };
+    timeout(LONG, reset).await.expect("what nobody reads is let go");
+    let broken = async {
+        loop {
+            match stalled.frame().await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return true,
+                None => return false,
+            }
+        }
+    };
+    assert!(timeout(LONG, broken).await.unwrap(), "it is broken off, not ended");
+}

@@ -1,6 +1,7 @@
 //! Blobs: looked at, read whole or in ranges, deleted.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures::TryStreamExt;
 use http::header::{
@@ -97,7 +98,10 @@ pub(crate) async fn get(
             let text = format!("no byte of the {size} lies in the range that was asked for");
             let status = StatusCode::RANGE_NOT_SATISFIABLE;
             let reply = Failure::new(status, Code::SizeInvalid, text).into_reply();
-            return Ok(reply.with(CONTENT_RANGE, range::content_range_unsatisfied(size)));
+            return Ok(reply
+                .with(CONTENT_RANGE, range::content_range_unsatisfied(size))
+                .with(ETAG, etag(digest).as_str())
+                .with_static(ACCEPT_RANGES, "bytes"));
         }
     };
     Ok(described(reply, digest))
@@ -138,21 +142,24 @@ fn selection(headers: &HeaderMap, digest: &Digest, size: u64) -> Selection {
 
 async fn read(blob: &Blob, range: Range<u64>) -> Result<Body, Failure> {
     let length = range.end - range.start;
-    Ok(match blob.read(range).await? {
+    Ok(body(blob.read(range).await?, length))
+}
+
+fn body(read: ObjectRead, length: u64) -> Body {
+    match read {
         ObjectRead::File { file, offset, length } => Body::file(file, offset, length),
-        ObjectRead::Stream(stream) => {
-            Body::stream(stream.map_err(std::convert::Into::into), Some(length))
-        }
-    })
+        ObjectRead::Stream(stream) => Body::stream(stream.map_err(Into::into), Some(length)),
+    }
 }
 
 async fn multipart(blob: &Blob, ranges: &[Range<u64>], size: u64) -> Result<Reply, Failure> {
     // Random, so that nobody can have written it into a blob.
     let frame = Multipart::new(format!("{:032x}", rand::random::<u128>()), BLOB, size);
     let mut parts = Vec::with_capacity(ranges.len() * 2 + 1);
+    let mut contents = contents(blob, ranges).await?.into_iter();
     for range in ranges {
         parts.push(frame.head(range).into());
-        parts.push(read(blob, range.clone()).await?);
+        parts.extend(contents.next());
     }
     parts.push(frame.end().into());
     let body = Body::chain(parts);
@@ -162,6 +169,34 @@ async fn multipart(blob: &Blob, ranges: &[Range<u64>], size: u64) -> Result<Repl
         None => reply,
     }
     .body(body))
+}
+
+/// The bodies of several ranges: of one open file that all share, or, where the store streams, one
+/// stream after the other, each begun when the one before it is sent. Together they are one pull.
+async fn contents(blob: &Blob, ranges: &[Range<u64>]) -> Result<Vec<Body>, Failure> {
+    let Some((first, rest)) = ranges.split_first() else { return Ok(Vec::new()) };
+    let length = |range: &Range<u64>| range.end - range.start;
+    Ok(match blob.read(first.clone()).await? {
+        ObjectRead::File { file, offset, .. } => {
+            let file = Arc::new(file);
+            // Where the blob begins in its file; it lies there whole.
+            let base = offset.saturating_sub(first.start);
+            let part = |range: &Range<u64>| {
+                Body::file(Arc::clone(&file), base + range.start, length(range))
+            };
+            ranges.iter().map(part).collect()
+        }
+        stream @ ObjectRead::Stream(_) => {
+            let mut parts = vec![body(stream, length(first))];
+            parts.extend(rest.iter().map(|range| {
+                let (blob, part) = (blob.clone(), range.clone());
+                let size = length(range);
+                let later = async move { Ok(body(blob.read_more(part).await?, size)) };
+                Body::later(later, size)
+            }));
+            parts
+        }
+    })
 }
 
 /// `DELETE blobs/DIGEST`

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use strongroom_engine::Error;
 use strongroom_engine::manifest::ManifestError;
 use strongroom_http::RequestBodyError;
+use strongroom_http::limits::ShareError;
+use strongroom_http::server::Refusal;
 use strongroom_identity::IdentityError;
 
 use crate::reply::Reply;
@@ -20,8 +22,8 @@ const CONTENTION: Duration = Duration::from_secs(1);
 /// When to ask again while a store is away.
 const OUTAGE: Duration = Duration::from_secs(5);
 
-/// The codes: the specification's, and two that Docker's API has for what its table of client
-/// errors leaves out.
+/// The codes: the specification's table, which is of clients' errors; and for what is wrong on this
+/// side (5xx), where it has none, two of Docker's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Code {
@@ -221,13 +223,41 @@ fn manifest(error: &ManifestError, text: String) -> Failure {
 
 impl From<RequestBodyError> for Failure {
     fn from(error: RequestBodyError) -> Self {
+        Self::of_body(&error, Code::BlobUploadInvalid)
+    }
+}
+
+impl Failure {
+    /// A manifest's body that could not be read.
+    pub(crate) fn of_manifest(error: RequestBodyError) -> Self {
+        Self::of_body(&error, Code::ManifestInvalid)
+    }
+
+    fn of_body(error: &RequestBodyError, broken: Code) -> Self {
         let status = error.status();
-        let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
-            Code::SizeInvalid
-        } else {
-            Code::BlobUploadInvalid
-        };
+        let large = status == StatusCode::PAYLOAD_TOO_LARGE;
+        let code = if large { Code::SizeInvalid } else { broken };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(Refusal { status, why }: Refusal) -> Self {
+        let code = match status {
+            StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+            StatusCode::INTERNAL_SERVER_ERROR => Code::Unknown,
+            _ => Code::Unsupported,
+        };
+        Self::new(status, code, why)
+    }
+}
+
+impl From<ShareError> for Failure {
+    fn from(error: ShareError) -> Self {
+        let text = error.to_string();
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, text)
+            .retry_after(CONTENTION)
     }
 }
 

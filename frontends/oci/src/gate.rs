@@ -74,6 +74,10 @@ impl Oci {
         };
         context.set_principal(caller.principal.as_str());
         let anonymous = caller.principal == Principal::Anonymous;
+        if !anonymous {
+            // Nobody's requests are bounded by their address alone.
+            context.hold_share(caller.principal.as_str())?;
+        }
         let must_sign_in = match operation.access() {
             // Of what is in a repository, `open` decides.
             Access::Open | Access::Allowed(_) => false,

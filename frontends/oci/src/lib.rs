@@ -22,6 +22,7 @@ mod referrers;
 mod reply;
 pub mod routes;
 mod uploads;
+mod warnings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Request, Response};
 use strongroom_engine::Engine;
+use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
 use strongroom_identity::IdentityProvider;
 
@@ -106,7 +108,7 @@ impl Oci {
         request: Request<RequestBody>,
         context: &RequestContext,
     ) -> Result<Reply, Failure> {
-        let (parts, mut body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let operation = Operation::parse(&parts.method, parts.uri.path());
         context.set_route(operation.as_ref().map_or("oci_none", Operation::label));
         let operation = operation?;
@@ -146,12 +148,8 @@ impl Oci {
                         uploads::start(self, &asked, &repository, &input, body).await
                     }
                     Task::UploadStatus(id) => uploads::status(&repository, id).await,
-                    Task::AppendUpload(id) => {
-                        uploads::append(&repository, id, &input, &mut body).await
-                    }
-                    Task::FinishUpload(id) => {
-                        uploads::finish(&repository, id, &input, &mut body).await
-                    }
+                    Task::AppendUpload(id) => uploads::append(&repository, id, &input, body).await,
+                    Task::FinishUpload(id) => uploads::finish(&repository, id, &input, body).await,
                     Task::CancelUpload(id) => uploads::cancel(&repository, id).await,
                 }
             }
@@ -160,6 +158,10 @@ impl Oci {
 }
 
 impl Handler for Oci {
+    fn refuse(&self, _: &str, refusal: Refusal) -> Response<Body> {
+        Failure::from(refusal).into_reply().into_response()
+    }
+
     async fn handle(
         &self,
         request: Request<RequestBody>,

@@ -68,7 +68,7 @@ fn list(link: Option<String>, limit: usize, body: &impl Serialize) -> Reply {
 
 /// How many items were asked for, cut to what a page has at most. However large the number is:
 /// nothing is made ready for it (threat C2).
-fn limit(query: &Query) -> Result<usize, Failure> {
+pub(crate) fn limit(query: &Query) -> Result<usize, Failure> {
     let Some(text) = query.get("n") else { return Ok(MAX_PAGE) };
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         let message = "n is how many items a page has: digits only";

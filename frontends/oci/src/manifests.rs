@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH,
+    LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, StatusCode};
 use strongroom_engine::name::{Reference, Tag};
@@ -16,6 +17,7 @@ use crate::blobs::{IMMUTABLE, etag, precondition};
 use crate::error::{Code, Failure};
 use crate::reply::{CONTENT_DIGEST, Reply};
 use crate::routes::RouteError;
+use crate::warnings::warned;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const TAG: HeaderName = HeaderName::from_static("oci-tag");
@@ -29,6 +31,13 @@ pub(crate) async fn get(
     reference: &Reference,
     input: &Input,
 ) -> Result<Reply, Failure> {
+    // Who has it already pulls nothing, and so there is no line of a pull.
+    if input.headers.contains_key(IF_NONE_MATCH) || input.headers.contains_key(IF_MATCH) {
+        let manifest = repository.stat_manifest(reference).await?;
+        if precondition(&input.headers, &manifest.digest).is_some() {
+            return Ok(described(&manifest, reference, &input.headers));
+        }
+    }
     let manifest = repository.manifest(reference).await?;
     Ok(described(&manifest, reference, &input.headers))
 }
@@ -88,7 +97,7 @@ pub(crate) async fn put(
             tags.push(tag.clone());
         }
     }
-    let bytes = body.collect_limited(max_bytes).await?;
+    let bytes = body.collect_limited(max_bytes).await.map_err(Failure::of_manifest)?;
     let push = ManifestPush { bytes, content_type, digest, tags };
     let PushedManifest { digest, subject } = repository.push_manifest(&push).await?;
     let mut reply = Reply::new(StatusCode::CREATED)
@@ -98,6 +107,7 @@ pub(crate) async fn put(
     if let Some(subject) = subject {
         reply = reply.with(SUBJECT, subject);
     }
+    let reply = warned(reply, repository).await;
     // Said only to who asked by parameter: by this such a client knows that it was understood.
     Ok(asked.iter().fold(reply, |reply, tag| reply.with(TAG, tag)))
 }

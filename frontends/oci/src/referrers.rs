@@ -1,7 +1,8 @@
 //! Referrers: what points at a digest, as an image index (distribution spec, "Listing Referrers").
 //!
-//! What a client without this API wrote into an index under the fallback tag is listed too, so that
-//! nothing is lost when content is copied here.
+//! What a client without this API wrote into an index under the fallback tag is listed too, after the
+//! rest, so that nothing is lost when content is copied here. A page ends by its bytes, or by how
+//! many entries of that index it looked at; the next one goes on from there.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,6 +16,7 @@ use strongroom_engine::{Error, Referrer, Repository};
 
 use crate::Input;
 use crate::error::Failure;
+use crate::lists::limit;
 use crate::query::escaped;
 use crate::reply::Reply;
 
@@ -25,6 +27,11 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MAX_PAGE_BYTES: usize = 4 << 20;
 /// How many referrers are read at a time: the engine lets each have 256 KiB of annotations.
 const BATCH: usize = 32;
+/// How many entries of a fallback index one page looks at: each costs a look into the store, and who
+/// wrote the index chose how many there are.
+const MAX_FALLBACK_LOOKS: usize = 256;
+/// What begins a page's place in a fallback index; others are the engine's, in hexadecimal.
+const IN_FALLBACK: &str = "fallback-";
 /// The most hexadecimal digits of a digest in a fallback tag.
 const FALLBACK_HEX: usize = 64;
 
@@ -49,16 +56,21 @@ struct Index {
 struct Page {
     json: Vec<u8>,
     listed: HashSet<Digest>,
+    /// The most descriptors.
+    most: usize,
 }
 
 impl Page {
-    fn new() -> Self {
+    fn new(most: usize) -> Self {
         let head = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":["#);
-        Self { json: head.into_bytes(), listed: HashSet::new() }
+        Self { json: head.into_bytes(), listed: HashSet::new(), most }
     }
 
-    /// Adds a descriptor, unless the page would be too large then. One always fits.
+    /// Adds a descriptor, unless the page would be too large then. One always fits where any may.
     fn push(&mut self, descriptor: &Descriptor) -> bool {
+        if self.listed.len() >= self.most {
+            return false;
+        }
         let json = serde_json::to_vec(descriptor).expect("its keys are strings");
         if !self.listed.is_empty() {
             if self.json.len() + json.len() + 3 > MAX_PAGE_BYTES {
@@ -96,24 +108,19 @@ pub(crate) async fn list(
     input: &Input,
 ) -> Result<Reply, Failure> {
     let filter = input.query.get("artifactType").filter(|filter| !filter.is_empty());
-    let mut page = Page::new();
-    let mut next = input.query.get("from").map(str::to_owned);
-    next = 'filled: loop {
-        let batch = repository.referrers(subject, filter, next.as_deref(), BATCH).await?;
-        for referrer in batch.items {
-            let place = referrer.place.clone();
-            if !page.push(&referrer.into()) {
-                break 'filled Some(place);
-            }
-        }
-        if batch.next.is_none() {
-            break None;
-        }
-        next = batch.next;
+    let most = limit(&input.query)?;
+    let mut page = Page::new(most);
+    let from = input.query.get("from");
+    let in_fallback = from.and_then(|from| from.strip_prefix(IN_FALLBACK)?.parse::<usize>().ok());
+    let next = match in_fallback {
+        Some(at) => add_fallback(&mut page, repository, subject, filter, at).await?,
+        None => match add_referrers(&mut page, repository, subject, filter, from).await? {
+            None => add_fallback(&mut page, repository, subject, filter, 0).await?,
+            next => next,
+        },
     };
-    if next.is_none() {
-        add_fallback(&mut page, repository, subject, filter).await?;
-    }
+    // A page of none leads nowhere.
+    let next = next.filter(|_| most > 0);
 
     let mut reply = Reply::new(StatusCode::OK)
         .with_static(CONTENT_TYPE, INDEX)
@@ -127,24 +134,60 @@ pub(crate) async fn list(
             Some(filter) => format!("{link}&artifactType={}", escaped(filter)),
             None => link,
         };
+        let link = match input.query.get("n") {
+            Some(_) => format!("{link}&n={most}"),
+            None => link,
+        };
         reply = reply.with(LINK, format_args!("<{link}>; rel=\"next\""));
     }
     Ok(reply.body(page.finish()))
 }
 
-/// Adds what the index under the fallback tag lists and the API does not know, as far as it fits.
+/// Adds what the engine knows, from a place on; gives the place of the next page.
+async fn add_referrers(
+    page: &mut Page,
+    repository: &Repository,
+    subject: &Digest,
+    filter: Option<&str>,
+    from: Option<&str>,
+) -> Result<Option<String>, Failure> {
+    let mut next = from.map(str::to_owned);
+    loop {
+        let batch = repository.referrers(subject, filter, next.as_deref(), BATCH).await?;
+        // What this page has no room for comes after the last that it has.
+        for referrer in batch.items {
+            let place = referrer.place.clone();
+            if !page.push(&referrer.into()) {
+                return Ok(Some(place));
+            }
+        }
+        if batch.next.is_none() {
+            return Ok(None);
+        }
+        next = batch.next;
+    }
+}
+
+/// Adds what the index under the fallback tag lists and the API does not know, from one of its entries
+/// on; gives the place of the next page.
 async fn add_fallback(
     page: &mut Page,
     repository: &Repository,
     subject: &Digest,
     filter: Option<&str>,
-) -> Result<(), Failure> {
-    let Some(index) = fallback(repository, subject).await? else { return Ok(()) };
-    for entry in index.manifests {
+    from: usize,
+) -> Result<Option<String>, Failure> {
+    let Some(index) = fallback(repository, subject).await? else { return Ok(None) };
+    let mut looks = 0;
+    for (at, entry) in index.manifests.iter().enumerate().skip(from) {
         let wanted = filter.is_none_or(|filter| entry.artifact_type.as_deref() == Some(filter));
         if !wanted || page.listed.contains(&entry.digest) {
             continue;
         }
+        if looks == MAX_FALLBACK_LOOKS {
+            return Ok(Some(format!("{IN_FALLBACK}{at}")));
+        }
+        looks += 1;
         let known = match repository.stat_manifest(&Reference::Digest(entry.digest)).await {
             // On an earlier page.
             Ok(manifest) => manifest.subject.as_ref() == Some(subject),
@@ -152,11 +195,11 @@ async fn add_fallback(
             Err(Error::ManifestUnknown { .. }) => true,
             Err(error) => return Err(error.into()),
         };
-        if !known && !page.push(&entry) {
-            break;
+        if !known && !page.push(entry) {
+            return Ok(Some(format!("{IN_FALLBACK}{at}")));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The index under the tag that clients use where a registry has no referrers API.

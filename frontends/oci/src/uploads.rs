@@ -2,8 +2,11 @@
 //!
 //! An address of an upload carries its id and nothing else: no state, and no right. Every answer
 //! says where the upload stands, so that a client can go on from any of them.
+//!
+//! A chunk that is the one taken last is answered as taken, whether it comes by PATCH or PUT: its
+//! answer was lost, and it is sent again. One from before that is 416 with the place to go on from: a
+//! client that has lost so much must not take its next chunk for the right one.
 
-use futures::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use strongroom_engine::access::Action;
@@ -16,14 +19,11 @@ use strongroom_http::RequestBody;
 use crate::error::{Code, Failure};
 use crate::gate::Asked;
 use crate::reply::{CONTENT_DIGEST, Reply};
+use crate::warnings::warned;
 use crate::{Input, Oci};
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
-
-/// How much of a chunk that can't be used is read all the same, so that its sender, who is still
-/// writing, gets to see the answer.
-const MAX_DRAINED_BYTES: usize = 4 << 20;
 
 /// `POST blobs/uploads/`
 pub(crate) async fn start(
@@ -41,7 +41,7 @@ pub(crate) async fn start(
     } else if let Some(digest) = input.query.get("digest") {
         let digest = digest_of(digest)?;
         repository.push_blob(&digest, body.length(), body).await?;
-        return Ok(stored(repository, &digest));
+        return Ok(warned(stored(repository, &digest), repository).await);
     }
     let upload = match input.query.get("digest-algorithm") {
         Some(text) => {
@@ -84,16 +84,12 @@ pub(crate) async fn append(
     repository: &Repository,
     id: SessionId,
     input: &Input,
-    body: &mut RequestBody,
+    body: RequestBody,
 ) -> Result<Reply, Failure> {
     let chunk = chunk(&input.headers, body.length())?;
-    let appended = repository.append(id, chunk, &mut *body).await;
-    match appended {
-        Ok(upload) => {
-            drain(body).await;
-            Ok(standing(StatusCode::ACCEPTED, repository, upload))
-        }
-        Err(error) => Err(failed(repository, id, error, body).await),
+    match repository.append(id, chunk, body).await {
+        Ok(upload) => Ok(standing(StatusCode::ACCEPTED, repository, upload)),
+        Err(error) => Err(failed(repository, id, error)),
     }
 }
 
@@ -102,7 +98,7 @@ pub(crate) async fn finish(
     repository: &Repository,
     id: SessionId,
     input: &Input,
-    body: &mut RequestBody,
+    body: RequestBody,
 ) -> Result<Reply, Failure> {
     let Some(digest) = input.query.get("digest") else {
         let message = "an upload is finished with ?digest=, the digest of all its bytes";
@@ -110,12 +106,9 @@ pub(crate) async fn finish(
     };
     let digest = digest_of(digest)?;
     let chunk = chunk(&input.headers, body.length())?;
-    match repository.finish_upload_with(id, chunk, &mut *body, &digest).await {
-        Ok(_) => {
-            drain(body).await;
-            Ok(stored(repository, &digest))
-        }
-        Err(error) => Err(failed(repository, id, error, body).await),
+    match repository.finish_upload_with(id, chunk, body, &digest).await {
+        Ok(_) => Ok(warned(stored(repository, &digest), repository).await),
+        Err(error) => Err(failed(repository, id, error)),
     }
 }
 
@@ -126,30 +119,14 @@ pub(crate) async fn cancel(repository: &Repository, id: SessionId) -> Result<Rep
 }
 
 /// What a client needs to go on after a failure, beside the failure.
-async fn failed(
-    repository: &Repository,
-    id: SessionId,
-    error: Error,
-    body: &mut RequestBody,
-) -> Failure {
+fn failed(repository: &Repository, id: SessionId, error: Error) -> Failure {
     let Error::OutOfOrder { offset, .. } = &error else { return error.into() };
     let offset = *offset;
-    drain(body).await;
     let value = |text: String| HeaderValue::try_from(text).expect("names, ids and numbers");
     Failure::from(error)
         .with(LOCATION, value(location(repository, id)))
         .with(RANGE, value(received(offset)))
         .with(UPLOAD_ID, value(id.to_string()))
-}
-
-async fn drain(body: &mut RequestBody) {
-    let mut left = MAX_DRAINED_BYTES;
-    while let Some(Ok(bytes)) = body.next().await {
-        match left.checked_sub(bytes.len()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
 }
 
 fn digest_of(text: &str) -> Result<Digest, Failure> {

@@ -192,3 +192,28 @@ async fn what_the_fallback_tag_lists_is_listed_too() {
     let old = world.admin("GET", &format!("{list}?artifactType=text/old")).send().await.json();
     assert_eq!(old["manifests"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn threat_c6_a_large_fallback_index_is_read_in_pages_and_nothing_of_it_is_lost() {
+    let world = World::new().await;
+    world.push_image(NAME, "v1", b"layer").await;
+    let digest = sha256(image(b"layer", "").as_bytes());
+    let mut entries = Vec::new();
+    for n in 0..300 {
+        let manifest = image(b"layer", &format!(r#","annotations":{{"n":"{n}"}}"#));
+        let digest = world.push(NAME, &format!("t{n}"), &manifest).await;
+        let size = manifest.len();
+        entries.push(format!(r#"{{"mediaType":"{IMAGE}","digest":"{digest}","size":{size}}}"#));
+    }
+    let entries = entries.join(",");
+    let index = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{entries}]}}"#);
+    world.push(NAME, &digest.to_string().replace(':', "-"), &index).await;
+    for (query, sizes) in [("", &[256, 44][..]), ("?n=100", &[100, 100, 100])] {
+        let pages = pages(&world, &format!("/v2/{NAME}/referrers/{digest}{query}")).await;
+        let listed = |page: &Value| page["manifests"].as_array().unwrap().len();
+        assert_eq!(pages.iter().map(listed).collect::<Vec<_>>(), sizes, "{query}");
+    }
+    let none = world.admin("GET", &format!("/v2/{NAME}/referrers/{digest}?n=0")).send().await;
+    assert_eq!(none.json()["manifests"], json!([]));
+    assert!(none.headers.get("link").is_none());
+}

@@ -236,3 +236,60 @@ async fn threat_a11_wrong_credentials_are_never_nobody() {
     assert!(!String::from_utf8_lossy(&away.body).contains("secret"));
     away.header("retry-after");
 }
+
+#[tokio::test]
+async fn threat_b5_nobody_learns_that_an_upload_is_being_written() {
+    let world = World::new().await;
+    let upload = furnish(&world, PRIVATE, "writer").await;
+    let never = "00112233445566778899aabbccddeeff";
+    let path = format!("/v2/{PRIVATE}/blobs/uploads/{upload}");
+    let writing = world.request("PATCH", &path).user("writer").body("fr").hanging().send();
+    let others = async {
+        // Its own writer is told to wait, once it is under way.
+        loop {
+            let busy = world.request("PATCH", &path).user("writer").body("x").send().await;
+            if busy.status == S::CONFLICT {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        for (method, query) in [
+            ("GET", String::new()),
+            ("PATCH", String::new()),
+            ("PUT", format!("?digest={}", sha256(b"fresh"))),
+            ("DELETE", String::new()),
+        ] {
+            for (caller, name) in
+                [("admin", PRIVATE), ("writer", "acme/main/two"), ("stranger", "peer/main/x")]
+            {
+                let ask = |id: &str| {
+                    let path = format!("/v2/{name}/blobs/uploads/{id}{query}");
+                    world.request(method, &path).user(caller).body("fresh").send()
+                };
+                let (foreign, unknown) = (ask(&upload).await, ask(never).await);
+                foreign.error(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN");
+                assert_eq!(shown(&foreign, &upload), shown(&unknown, never), "{caller} {method}");
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = writing => panic!("its body has no end: {ended:?}"),
+        () = others => {}
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_the_catalog_lists_it_and_nothing_else_does() {
+    let world = World::new().await;
+    furnish(&world, PRIVATE, "admin").await;
+    let answer = world.request("GET", "/v2/_catalog").bearer("admin/acme/main/api/pull").send();
+    let answer = answer.await;
+    answer.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+    let challenge = answer.header("www-authenticate");
+    assert!(
+        challenge.ends_with(",why=InsufficientScope,scope=\"registry:catalog:*\""),
+        "{challenge}"
+    );
+    world.request("GET", "/v2/_catalog").bearer("admin").send().await.expect(S::OK);
+}

@@ -10,6 +10,7 @@
 mod support;
 
 use http::StatusCode as S;
+use strongroom_engine::access::{Caller, PrincipalId};
 use strongroom_engine::digest::{Algorithm, Digest};
 use support::{IMAGE, World, image, sha256};
 
@@ -321,4 +322,67 @@ async fn what_is_named_stays_and_what_is_deleted_is_gone() {
     world.admin("DELETE", &blob).send().await.expect(S::ACCEPTED);
     world.admin("GET", &blob).send().await.error(S::NOT_FOUND, "BLOB_UNKNOWN");
     world.admin("DELETE", &blob).send().await.error(S::NOT_FOUND, "BLOB_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_last_chunk_whose_answer_was_lost_may_come_again_with_the_put() {
+    let world = World::new().await;
+    let path = format!("/v2/{NAME}/blobs/uploads/");
+    let upload = world.admin("POST", &path).send().await.header("location").to_owned();
+    for (range, bytes) in [("0-2", "abc"), ("3-4", "de")] {
+        let chunk = world.admin("PATCH", &upload).header("content-range", range).body(bytes);
+        chunk.send().await.expect(S::ACCEPTED);
+    }
+    let finish = format!("{upload}?digest={}", sha256(b"abcde"));
+    let put = |range: &'static str, bytes: &'static str| {
+        world.admin("PUT", &finish).header("content-range", range).body(bytes).send()
+    };
+    put("0-2", "abc").await.error(S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID");
+    put("3-4", "de").await.expect(S::CREATED);
+    let blob = format!("/v2/{NAME}/blobs/{}", sha256(b"abcde"));
+    assert_eq!(world.admin("GET", &blob).send().await.body, "abcde");
+}
+
+#[tokio::test]
+async fn a_mirrors_parameter_changes_nothing_on_any_request() {
+    let world = World::new().await;
+    let digest = world.push_image(NAME, "v1", b"layer").await;
+    let blob = sha256(b"layer");
+    for path in [
+        "/v2/".to_owned(),
+        "/v2/_catalog".to_owned(),
+        format!("/v2/{NAME}/tags/list"),
+        format!("/v2/{NAME}/manifests/v1"),
+        format!("/v2/{NAME}/manifests/{digest}"),
+        format!("/v2/{NAME}/blobs/{blob}"),
+        format!("/v2/{NAME}/referrers/{digest}"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let plain = world.admin(method, &path).send().await;
+            let with = world.admin(method, &format!("{path}?ns=docker.io")).send().await;
+            assert_eq!(plain.expect(S::OK), &with, "{method} {path}");
+        }
+    }
+    let path = format!("/v2/{NAME}/blobs/uploads/?ns=docker.io&digest={}", sha256(b"more"));
+    world.admin("POST", &path).body("more").send().await.expect(S::CREATED);
+}
+
+#[tokio::test]
+async fn who_fills_a_quota_is_warned_before_it_is_full() {
+    let world = World::new().await;
+    world.push_blob(NAME, &[7; 899]).await;
+    let operator = PrincipalId::new("user:operator").unwrap();
+    let operator = Caller { operator: true, ..Caller::known(operator) };
+    world.engine.set_quota(&operator, &"acme".parse().unwrap(), Some(1_000)).await.unwrap();
+    let digest = sha256(b"x");
+    let path = format!("/v2/{NAME}/blobs/uploads/?digest={digest}");
+    let pushed = world.admin("POST", &path).body("x").send().await;
+    let warning = pushed.expect(S::CREATED).header("warning");
+    assert_eq!(warning, "299 - \"this organisation uses 90 % of its quota: 900 of 1000 bytes\"");
+    let more = [7; 101];
+    let path = format!("/v2/{NAME}/blobs/uploads/?digest={}", sha256(&more));
+    world.admin("POST", &path).body(more).send().await.error(S::FORBIDDEN, "DENIED");
+    world.engine.set_quota(&operator, &"acme".parse().unwrap(), None).await.unwrap();
+    let pushed = world.admin("POST", &path).body(more).send().await;
+    assert!(pushed.expect(S::CREATED).headers.get("warning").is_none());
 }

@@ -4,20 +4,39 @@
 //! read is a short task of the blocking pool, one ahead of the socket: the disk is waited for there, and
 //! no thread is held while the client is slow. The blocks' buffers go round: getting fresh memory for
 //! each costs more than filling it.
+//!
+//! A block waits in memory for its client. So a client that was slow to take one gets small ones, and
+//! where the blocks of all clients together take a lot, everybody does: it costs them speed, never an
+//! answer.
 
 use std::fs::File;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How much is read at once: measured, smaller ones cost throughput, larger ones memory and the
 /// processor's caches.
 pub(super) const BLOCK: usize = 256 * 1024;
+
+/// How much is read at once for who is slow, or where memory is short.
+const SMALL_BLOCK: usize = 16 * 1024;
+
+/// Who takes longer for a block is slow.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// How much memory the large blocks of all bodies may take together.
+const MAX_MEMORY: usize = 256 << 20;
+
+/// How much they take now.
+static MEMORY: AtomicUsize = AtomicUsize::new(0);
 
 /// The most buffers kept: one on its way out, one behind it, one being filled.
 const SPARE: usize = 3;
@@ -35,23 +54,44 @@ pub(super) struct FileBlocks {
     /// The read ahead, and how many bytes it is for.
     ahead: Option<(JoinHandle<io::Result<Bytes>>, u64)>,
     spare: Spare,
+    /// When the last block was handed out, and whether it took long to be asked for the next.
+    handed: Option<Instant>,
+    slow: bool,
 }
 
 /// The buffers that are not in use.
-type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
+type Spare = Arc<Mutex<Vec<Buffer>>>;
+
+/// Memory for a block, counted as long as it lives.
+#[derive(Debug)]
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    fn new(length: usize) -> Self {
+        MEMORY.fetch_add(length, Ordering::Relaxed);
+        Self(vec![0; length])
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        MEMORY.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
+}
 
 /// The first bytes of a buffer, which goes back when they are sent.
 #[derive(Debug)]
 struct Block {
-    buffer: Vec<u8>,
+    buffer: Option<Buffer>,
     length: usize,
     spare: Spare,
 }
 
 impl FileBlocks {
-    pub(super) fn new(file: File, offset: u64, length: u64) -> Self {
-        let (file, spare) = (Arc::new(file), Spare::default());
-        Self { file, offset, unread: length, cached: true, ahead: None, spare }
+    pub(super) fn new(file: Arc<File>, offset: u64, length: u64) -> Self {
+        let spare = Spare::default();
+        let (unread, cached, slow) = (length, true, false);
+        Self { file, offset, unread, cached, ahead: None, spare, handed: None, slow }
     }
 
     /// How many bytes were not handed out yet.
@@ -63,6 +103,17 @@ impl FileBlocks {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Bytes>>> {
+        // Measured from a block handed out to the next one asked for: our own reading is not the
+        // client's slowness.
+        if let Some(handed) = self.handed.take() {
+            self.slow = handed.elapsed() > SLOW;
+        }
+        let block = ready!(self.poll_next(context));
+        self.handed = Some(Instant::now());
+        Poll::Ready(block)
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.cached
             && self.unread > 0
             && let Some(block) = self.read_cached()
@@ -114,23 +165,32 @@ impl FileBlocks {
 
     /// Room for the next block.
     fn block(&self) -> Block {
-        let length = usize::try_from(self.unread).unwrap_or(BLOCK).min(BLOCK);
+        let short = MEMORY.load(Ordering::Relaxed) > MAX_MEMORY;
+        let most = if self.slow || short { SMALL_BLOCK } else { BLOCK };
+        let length = usize::try_from(self.unread).unwrap_or(most).min(most);
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first block is the largest, so a spare one has room.
-        let buffer = spare.pop().unwrap_or_else(|| vec![0; length]);
+        if self.slow || short {
+            // What is kept for speed goes first.
+            spare.retain(|buffer| buffer.0.len() <= SMALL_BLOCK);
+        }
+        // A smaller one is of no use any more.
+        let buffer = spare.pop().filter(|buffer| buffer.0.len() >= length);
+        let buffer = Some(buffer.unwrap_or_else(|| Buffer::new(length)));
         Block { buffer, length, spare: Arc::clone(&self.spare) }
     }
 }
 
 impl Block {
     fn room(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(..self.length).unwrap_or_default()
+        let buffer = self.buffer.as_mut();
+        buffer.and_then(|buffer| buffer.0.get_mut(..self.length)).unwrap_or_default()
     }
 }
 
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
-        self.buffer.get(..self.length).unwrap_or_default()
+        let buffer = self.buffer.as_ref();
+        buffer.and_then(|buffer| buffer.0.get(..self.length)).unwrap_or_default()
     }
 }
 
@@ -138,7 +198,7 @@ impl Drop for Block {
     fn drop(&mut self) {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < SPARE {
-            spare.push(std::mem::take(&mut self.buffer));
+            spare.extend(self.buffer.take());
         }
     }
 }
@@ -204,11 +264,31 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&long()).unwrap();
         for cached in [true, false] {
-            let file = file.try_clone().unwrap();
+            let file = Arc::new(file.try_clone().unwrap());
             let mut blocks = FileBlocks::new(file, 0, long().len() as u64);
             blocks.cached = cached;
             assert!(all(blocks).await == long(), "cached: {cached}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_to_take_a_block_gets_small_ones_until_it_hurries() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&long()).unwrap();
+        let mut blocks = FileBlocks::new(Arc::new(file), 0, long().len() as u64);
+        let mut sent = Vec::new();
+        for (pause, slow) in [(0, false), (2, true), (0, false)] {
+            tokio::time::advance(Duration::from_secs(pause)).await;
+            let block = poll_fn(|context| blocks.poll_block(context)).await.unwrap().unwrap();
+            sent.extend_from_slice(&block);
+            assert_eq!(blocks.slow, slow, "after {pause} s");
+            let most = if slow { SMALL_BLOCK } else { BLOCK };
+            assert!(blocks.block().length <= most);
+        }
+        while let Some(block) = poll_fn(|context| blocks.poll_block(context)).await {
+            sent.extend_from_slice(&block.unwrap());
+        }
+        assert!(sent == long());
     }
 
     #[tokio::test]
@@ -216,7 +296,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&long()).unwrap();
         for cached in [true, false] {
-            let mut blocks = FileBlocks::new(file.try_clone().unwrap(), 0, long().len() as u64);
+            let file = Arc::new(file.try_clone().unwrap());
+            let mut blocks = FileBlocks::new(file, 0, long().len() as u64);
             blocks.cached = cached;
             let mut held = Vec::new();
             while let Some(block) = poll_fn(|context| blocks.poll_block(context)).await {

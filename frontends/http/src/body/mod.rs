@@ -12,11 +12,13 @@ mod request;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, Stream};
 use http_body::{Frame, SizeHint};
 
 use file::FileBlocks;
@@ -40,6 +42,10 @@ enum Kind {
         left: Option<u64>,
     },
     Chain(VecDeque<Body>),
+    Later {
+        make: BoxFuture<'static, Result<Body, BodyError>>,
+        length: u64,
+    },
 }
 
 /// A stream that had told its length gave another one.
@@ -55,11 +61,11 @@ impl Body {
 
     /// `length` bytes of `file` from `offset` on. The file is read on the blocking pool; where it
     /// is shorter, the connection is broken off.
-    pub fn file(file: std::fs::File, offset: u64, length: u64) -> Self {
+    pub fn file(file: impl Into<Arc<std::fs::File>>, offset: u64, length: u64) -> Self {
         if length == 0 {
             Self::empty()
         } else {
-            Self(Kind::File(FileBlocks::new(file, offset, length)))
+            Self(Kind::File(FileBlocks::new(file.into(), offset, length)))
         }
     }
 
@@ -69,6 +75,15 @@ impl Body {
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
     {
         Self(Kind::Stream { stream: Box::pin(stream), left: length })
+    }
+
+    /// A body of `length` bytes that is made when its turn comes: for what costs something while it
+    /// waits.
+    pub fn later<F>(make: F, length: u64) -> Self
+    where
+        F: Future<Output = Result<Self, BodyError>> + Send + 'static,
+    {
+        Self(Kind::Later { make: make.boxed(), length })
     }
 
     /// One body after the other, as `multipart/byteranges` needs.
@@ -114,6 +129,7 @@ impl fmt::Debug for Kind {
             Self::File(file) => file.fmt(f),
             Self::Stream { left, .. } => write!(f, "Stream({left:?})"),
             Self::Chain(parts) => parts.fmt(f),
+            Self::Later { length, .. } => write!(f, "Later({length} bytes)"),
         }
     }
 }
@@ -146,6 +162,18 @@ impl http_body::Body for Body {
                     Some(frame) => return Poll::Ready(Some(frame)),
                 }
             },
+            Kind::Later { make, length } => {
+                let made = std::task::ready!(make.poll_unpin(context));
+                let due = *length;
+                match made {
+                    Ok(made) if made.length() == Some(due) => {
+                        *self = made;
+                        return self.poll_frame(context);
+                    }
+                    Ok(_) => Poll::Ready(Some(Err(WrongLength("elsewhere").into()))),
+                    Err(error) => Poll::Ready(Some(Err(error))),
+                }
+            }
         };
         chunk.map(|chunk| chunk.map(|bytes| bytes.map(Frame::data)))
     }
@@ -156,7 +184,7 @@ impl http_body::Body for Body {
             Kind::File(file) => file.left() == 0,
             Kind::Chain(parts) => parts.iter().all(http_body::Body::is_end_stream),
             // A stream must be asked, even where nothing more is due: it may still say that it failed.
-            Kind::Full(_) | Kind::Stream { .. } => false,
+            Kind::Full(_) | Kind::Stream { .. } | Kind::Later { .. } => false,
         }
     }
 
@@ -164,6 +192,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Later { length, .. } => SizeHint::with_exact(*length),
             Kind::File(file) => SizeHint::with_exact(file.left()),
             Kind::Stream { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Chain(parts) => parts
@@ -255,6 +284,17 @@ mod tests {
         assert_eq!(all(Body::stream(chunks(&["ab", "c"]), None)).await.unwrap(), "abc");
         all(Body::stream(chunks(&["ab"]), Some(3))).await.unwrap_err();
         all(Body::stream(chunks(&["ab", "cd"]), Some(3))).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_later_body_is_made_in_its_turn_and_of_its_length() {
+        let later = |length| Body::later(async { Ok("abc".into()) }, length);
+        let body = Body::chain(["<".into(), later(3), ">".into()]);
+        assert_eq!(body.length(), Some(5));
+        assert_eq!(all(body).await.unwrap(), "<abc>");
+        all(later(4)).await.unwrap_err();
+        all(Body::later(async { Err("away".into()) }, 3)).await.unwrap_err();
+        drop(Body::later(async { panic!("its turn never came") }, 3));
     }
 
     #[tokio::test]

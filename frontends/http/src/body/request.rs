@@ -55,7 +55,8 @@ enum Source {
 
 /// The body of a request, as a [`Stream`] of its bytes. After its first error it is at its end.
 ///
-/// Dropping it before its end leaves the rest unread: over HTTP/1.1 the connection is closed then.
+/// Dropping it before its end leaves the rest unread: over HTTP/1.1 the connection is closed then,
+/// after the answer, and when what the client still sends was read for a while.
 pub struct RequestBody {
     source: Option<Source>,
     context: Option<Arc<RequestContext>>,
@@ -194,6 +195,9 @@ impl Stream for RequestBody {
             Poll::Pending => Some(Err(ready!(self.poll_idle(context)))),
         };
         if !matches!(chunk, Some(Ok(_))) {
+            if let Some(context) = self.context.as_ref().filter(|_| chunk.is_none()) {
+                context.end_body();
+            }
             self.source = None;
         }
         Poll::Ready(chunk)

@@ -6,14 +6,15 @@
 //! there is none: it watches its request's body, and its own work, itself.
 
 use std::io::IoSlice;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::framing::{Framing, Verdict};
 use crate::limits::Limits;
@@ -55,6 +56,8 @@ struct State {
     moved: Instant,
     /// Whether the socket took no more at the last try.
     blocked: bool,
+    /// Whether a request was answered before all of its body was read.
+    unread: bool,
     framing: Framing,
 }
 
@@ -68,6 +71,7 @@ impl Activity {
             header_since: None,
             moved: Instant::now(),
             blocked: false,
+            unread: false,
             framing: Framing::new(),
         })))
     }
@@ -98,7 +102,13 @@ impl Activity {
         state.handling += 1;
         state.header_since = None;
         let verdict = state.framing.next();
-        (Handling { activity: self.clone(), sending: false }, verdict)
+        let stream = STREAM.try_with(Clone::clone).ok();
+        (Handling { activity: self.clone(), sending: false, stream }, verdict)
+    }
+
+    /// Whether a client may still be sending what nobody reads.
+    pub(crate) fn was_left_unread(&self) -> bool {
+        self.state().unread
     }
 
     /// Some of a response's body was taken by the socket's side.
@@ -128,6 +138,8 @@ impl Activity {
 pub(crate) struct Handling {
     activity: Activity,
     sending: bool,
+    /// The stream of its own, over HTTP/2.
+    stream: Option<Stream>,
 }
 
 impl Handling {
@@ -139,10 +151,63 @@ impl Handling {
             state.sending += 1;
             state.moved = Instant::now();
         }
+        self.stream_moved();
     }
 
     pub(crate) fn moved(&self) {
         self.activity.moved();
+        self.stream_moved();
+    }
+
+    fn stream_moved(&self) {
+        if let Some(stream) = &self.stream {
+            stream.moved();
+        }
+    }
+
+    /// The request was answered before all of its body was read.
+    pub(crate) fn left_unread(&self) {
+        self.activity.state().unread = true;
+    }
+}
+
+tokio::task_local! {
+    /// The stream that the task at work drives, over HTTP/2.
+    static STREAM: Stream;
+}
+
+/// What moves on one stream of HTTP/2: a reader that lets one response stand still while it takes
+/// others holds memory for it all the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stream(Arc<Mutex<Option<Instant>>>);
+
+impl Stream {
+    /// Runs a stream's task, and ends it where its response stands still for `stall`.
+    pub(crate) async fn drive(task: impl Future, stall: Duration) {
+        let stream = Self::default();
+        let mut task = pin!(STREAM.scope(stream.clone(), task));
+        loop {
+            let due = stream.moved_at().unwrap_or_else(Instant::now) + stall;
+            tokio::select! {
+                biased;
+                _ = &mut task => return,
+                () = sleep_until(due) => {
+                    if stream.moved_at().is_some_and(|at| at + stall <= Instant::now()) {
+                        tracing::debug!(why = %Overdue::Stalled, "stream reset");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn moved(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// When its response last moved; `None` before there is one.
+    fn moved_at(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -247,8 +312,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn due(activity: &Activity) -> Option<(Duration, Overdue)> {

@@ -3,21 +3,22 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Handler;
-use super::activity::{Activity, Overdue, Watched};
+use super::activity::{Activity, Overdue, Stream, Watched};
+use super::linger::linger;
 use crate::limits::Limits;
 use crate::log;
 use crate::pipeline::Pipeline;
@@ -37,11 +38,13 @@ pub(super) struct Protocols {
     h2: http2::Builder<Streams>,
 }
 
-/// Runs the streams of HTTP/2 connections as tasks that a shutdown waits for and cuts.
+/// Runs the streams of HTTP/2 connections as tasks that a shutdown waits for and cuts, and that end
+/// where nobody reads their response.
 #[derive(Clone)]
 struct Streams {
     tasks: TaskTracker,
     cut: CancellationToken,
+    stall: Duration,
 }
 
 impl<F> Executor<F> for Streams
@@ -49,15 +52,17 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let cut = self.cut.clone();
-        self.tasks.spawn(async move { cut.run_until_cancelled(stream).await.map(drop) });
+        let (cut, stall) = (self.cut.clone(), self.stall);
+        self.tasks
+            .spawn(async move { cut.run_until_cancelled(Stream::drive(stream, stall)).await });
     }
 }
 
 impl Protocols {
     /// As the limits say. The streams of HTTP/2 run among `tasks`, until `cut`.
     pub(super) fn new(limits: &Limits, tasks: TaskTracker, cut: CancellationToken) -> Self {
-        let (mut h1, mut h2) = (http1::Builder::new(), http2::Builder::new(Streams { tasks, cut }));
+        let streams = Streams { tasks, cut, stall: limits.stall_timeout };
+        let (mut h1, mut h2) = (http1::Builder::new(), http2::Builder::new(streams));
         // Without a timer hyper's own time-outs do nothing, and say nothing either.
         h1.timer(TokioTimer::new())
             .header_read_timeout(limits.idle_timeout.max(limits.header_timeout))
@@ -95,7 +100,6 @@ impl<H: Handler> Connection<H> {
     {
         let mut socket = Watched::new(socket, self.activity.clone());
         let Ok(h2) = self.first_bytes(&mut socket).await else { return };
-        let socket = TokioIo::new(socket);
         let service = {
             let (pipeline, activity) = (Arc::clone(&self.pipeline), self.activity.clone());
             let (peer, tls) = (self.peer, self.tls);
@@ -105,9 +109,15 @@ impl<H: Handler> Connection<H> {
             })
         };
         if h2 {
-            self.drive(protocols.h2.serve_connection(socket, service)).await;
+            let connection = protocols.h2.serve_connection(TokioIo::new(socket), service);
+            self.drive(connection, http2::Connection::graceful_shutdown).await;
         } else {
-            self.drive(protocols.h1.serve_connection(socket, service)).await;
+            let io = TokioIo::new(&mut socket);
+            let connection = protocols.h1.serve_connection(io, service);
+            let ended = self.drive(connection, http1::Connection::graceful_shutdown).await;
+            if ended && self.activity.was_left_unread() {
+                linger(&mut socket, self.pipeline.limits().linger_timeout).await;
+            }
         }
     }
 
@@ -123,9 +133,11 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    async fn drive<C>(&self, connection: C)
+    /// Drives a connection to its end; `leave` asks it to come to one. True where it came to it by
+    /// itself, and was not cut.
+    async fn drive<C>(&self, connection: C, leave: fn(Pin<&mut C>)) -> bool
     where
-        C: GracefulConnection<Error = hyper::Error>,
+        C: Future<Output = Result<(), hyper::Error>>,
     {
         let (limits, peer) = (self.pipeline.limits(), self.peer);
         let mut connection = pin!(connection);
@@ -142,21 +154,21 @@ impl<H: Handler> Connection<H> {
                     if let Err(error) = end {
                         tracing::debug!(%peer, error = log::chain(&error), "connection ended early");
                     }
-                    return;
+                    return true;
                 }
                 () = self.leave.cancelled(), if !leaving => {
                     leaving = true;
-                    connection.as_mut().graceful_shutdown();
+                    leave(connection.as_mut());
                 }
                 () = sleep_until(deadline) => match self.activity.deadline(limits) {
                     Some((at, why)) if at <= Instant::now() => {
                         if leaving || why != Overdue::Idle {
                             tracing::debug!(%peer, %why, "connection cut");
-                            return;
+                            return false;
                         }
                         // Tells an HTTP/2 client that its next request belongs elsewhere.
                         leaving = true;
-                        connection.as_mut().graceful_shutdown();
+                        leave(connection.as_mut());
                     }
                     _ => {}
                 },

@@ -10,13 +10,15 @@
 
 mod activity;
 mod connection;
+mod linger;
 mod listen;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -30,7 +32,7 @@ pub use listen::Listener;
 use crate::body::{Body, RequestBody};
 use crate::context::RequestContext;
 use crate::forwarded::TrustedProxies;
-use crate::limits::{Limits, Shares};
+use crate::limits::{Limits, Shares, client_key};
 use crate::pipeline::Pipeline;
 use crate::tls::Tls;
 
@@ -42,6 +44,30 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<RequestBody>,
         context: Arc<RequestContext>,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// How the client of a request to `path` is told what never reached [`handle`](Self::handle), or
+    /// died there: [`Refusal::into_plain`], unless its protocol has a form of its own.
+    fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body>;
+}
+
+/// What the server refuses by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// With which status.
+    pub status: StatusCode,
+    /// Why, for the client.
+    pub why: &'static str,
+}
+
+impl Refusal {
+    /// The answer in plain words.
+    pub fn into_plain(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(format!("{}\n", self.why)));
+        *response.status_mut() = self.status;
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        response
+    }
 }
 
 /// How a shutdown went.
@@ -117,7 +143,7 @@ struct Running<H> {
     pipeline: Arc<Pipeline<H>>,
     protocols: Protocols,
     tls: Option<Tls>,
-    shares: Shares,
+    shares: Shares<IpAddr>,
     places: Arc<Semaphore>,
     /// The connections, and apart from them the streams of those that have some.
     tasks: TaskTracker,
@@ -159,7 +185,7 @@ impl<H: Handler> Running<H> {
         } else {
             self.pipeline.limits().max_connections_per_address
         };
-        let Ok(share) = self.shares.take(peer.ip(), usize::MAX, most) else {
+        let Ok(share) = self.shares.take(client_key(peer.ip()), usize::MAX, most) else {
             tracing::debug!(%peer, "connection refused: its address holds too many");
             return;
         };

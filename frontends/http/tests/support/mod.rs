@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response, StatusCode};
-use strongroom_http::server::Shutdown;
+use strongroom_http::server::{Refusal, Shutdown};
 use strongroom_http::{Body, Handler, Limits, RequestBody, RequestContext, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,6 +66,13 @@ fn text(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
 }
 
 impl Handler for Paths {
+    fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body> {
+        match path.strip_prefix("/own") {
+            Some(rest) => text(refusal.status, format!("own words for {rest}: {}", refusal.why)),
+            None => refusal.into_plain(),
+        }
+    }
+
     async fn handle(
         &self,
         request: Request<RequestBody>,
@@ -78,7 +85,15 @@ impl Handler for Paths {
             "/hello" => text(StatusCode::OK, "hello"),
             "/client" => text(StatusCode::OK, context.origin().client().to_string()),
             "/base" => text(StatusCode::OK, context.origin().base_url().unwrap_or_default()),
-            "/panic" => panic!("on purpose"),
+            "/panic" | "/own/panic" => panic!("on purpose"),
+            "/as/ann" | "/as/bob" => match context.hold_share(&path) {
+                Ok(()) => {
+                    self.seen.reached.notify_one();
+                    self.seen.release.notified().await;
+                    text(StatusCode::OK, "held")
+                }
+                Err(error) => text(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            },
             "/collect" => match body.collect_limited(10).await {
                 Ok(bytes) => text(StatusCode::OK, bytes),
                 Err(error) => text(error.status(), error.to_string()),

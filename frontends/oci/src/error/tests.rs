@@ -59,6 +59,30 @@ fn what_is_wrong_inside_is_not_told_outside() {
 }
 
 #[test]
+fn what_the_transport_refuses_is_told_in_the_protocols_words() {
+    for (status, expected) in [
+        (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+        (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+    ] {
+        let failure = Failure::from(Refusal { status, why: "because" });
+        assert_eq!(code(&failure), (status.as_u16(), expected.into()));
+    }
+    let held = Failure::from(ShareError::Client { limit: 3 });
+    assert_eq!(code(&held), (429, "TOOMANYREQUESTS".into()));
+}
+
+#[test]
+fn a_manifest_that_breaks_off_is_no_blob() {
+    let broken = || RequestBodyError::Broken("reset".into());
+    assert_eq!(code(&Failure::of_manifest(broken())), (400, "MANIFEST_INVALID".into()));
+    assert_eq!(code(&broken().into()), (400, "BLOB_UPLOAD_INVALID".into()));
+    let large = Failure::of_manifest(RequestBodyError::TooLarge { limit: 1 });
+    assert_eq!(code(&large), (413, "SIZE_INVALID".into()));
+}
+
+#[test]
 fn who_is_told_to_come_again_is_told_when() {
     let after = |failure: Failure| {
         let header = failure.headers.into_iter().find(|(name, _)| name == RETRY_AFTER);

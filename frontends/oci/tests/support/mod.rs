@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -173,7 +174,7 @@ impl World {
 
     pub(crate) fn request<'a>(&'a self, method: &'a str, path: &str) -> Asking<'a> {
         let request = Request::builder().method(method).uri(path);
-        Asking { world: self, request, body: Vec::new() }
+        Asking { world: self, request, body: Vec::new(), hangs: false }
     }
 
     /// As `admin`, who may do everything in `acme`.
@@ -223,6 +224,7 @@ pub(crate) struct Asking<'a> {
     world: &'a World,
     request: http::request::Builder,
     body: Vec<Vec<u8>>,
+    hangs: bool,
 }
 
 impl Asking<'_> {
@@ -249,9 +251,19 @@ impl Asking<'_> {
         self
     }
 
+    /// Lets the body have no end.
+    pub(crate) fn hanging(self) -> Self {
+        Self { hangs: true, ..self }
+    }
+
     pub(crate) async fn send(self) -> Answer {
         let pieces = self.body.into_iter().map(|piece| Ok(Bytes::from(piece)));
-        let body = RequestBody::from_stream(futures::stream::iter(pieces));
+        let pieces = futures::stream::iter(pieces);
+        let body = if self.hangs {
+            RequestBody::from_stream(pieces.chain(futures::stream::pending()))
+        } else {
+            RequestBody::from_stream(pieces)
+        };
         let request = self.request.body(body).unwrap();
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let origin =
