@@ -25,8 +25,14 @@ pub const ORAS: GoTool =
 /// Charts.
 pub const HELM: GoTool =
     GoTool { program: "helm", module: "helm.sh/helm/v3/cmd/helm", version: "v3.22.0" };
-/// Signatures and attestations.
+/// Signatures and attestations, which it keeps in bundles as referrers.
 pub const COSIGN: GoTool = GoTool {
+    program: "cosign",
+    module: "github.com/sigstore/cosign/v3/cmd/cosign",
+    version: "v3.1.3",
+};
+/// The one before, which keeps them under tags made of the digest, too.
+pub const COSIGN_2: GoTool = GoTool {
     program: "cosign",
     module: "github.com/sigstore/cosign/v2/cmd/cosign",
     version: "v2.6.5",
@@ -146,14 +152,22 @@ pub fn busybox() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The maker of keys for signed charts.
+pub fn gpg() -> Result<PathBuf> {
+    if on_path("gpg").is_none() {
+        apt_install(&["gnupg"])?;
+    }
+    on_path("gpg").context("gnupg is installed, but there is no gpg")
+}
+
 /// Installs everything and prints where it is.
 pub fn print_all() -> Result<()> {
-    for tool in [&ORAS, &HELM, &COSIGN, &CONFORMANCE, &VERSITYGW, &MINIO] {
+    for tool in [&ORAS, &HELM, &COSIGN, &COSIGN_2, &CONFORMANCE, &VERSITYGW, &MINIO] {
         println!("{:12} {:38} {}", tool.program, tool.version, tool.find()?.display());
     }
     println!("{:12} {CARGO_DENY:38} {}", "cargo-deny", cargo_deny()?.display());
     let docker = docker()?;
-    for path in [&docker.daemon, &docker.client, &busybox()?] {
+    for path in [&docker.daemon, &docker.client, &busybox()?, &gpg()?] {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         println!("{name:12} {:38} {}", "of Debian", path.display());
     }

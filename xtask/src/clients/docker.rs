@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Scene, contains, sysroot};
-use crate::registry::{PASSWORD, USER, wait};
+use crate::registry::{HOME, PASSWORD, USER, wait};
 use crate::site::Ground;
 use crate::{run, tools};
 
@@ -56,7 +56,21 @@ pub fn check(scene: &mut Scene) -> Result<()> {
         engine.run(&["pull", "--quiet", name])?;
         ensure!(engine.id(name)? == *id, "another image came back as {name}");
     }
+    public_pull(scene, &engine, &image, &id)?;
     engine.stop()
+}
+
+/// Who has not signed in pulls nothing from a private registry, and everything from a public one.
+fn public_pull(scene: &Scene, engine: &Engine, image: &str, id: &str) -> Result<()> {
+    engine.run(&["logout", scene.registry.address()])?;
+    engine.run(&["rmi", "--force", id])?;
+    let refused = engine.output(&["pull", "--quiet", image]);
+    ensure!(refused.is_err(), "a private image was pulled without a login");
+    scene.registry.verb(&["registry", "set", HOME, "--public", "true"])?;
+    engine.run(&["pull", "--quiet", image])?;
+    ensure!(engine.id(image)? == id, "another image came back as {image}");
+    ensure!(engine.output(&["push", image]).is_err(), "an image was pushed without a login");
+    Ok(())
 }
 
 /// Makes an image of the compiler's libraries and a shell.

@@ -2,6 +2,7 @@
 //! mocked. Each client has a registry and a folder of its own, so that it can be run alone, and
 //! ends with a collection and a check beside the serving process, and a check after it.
 
+mod cluster;
 mod cosign;
 mod docker;
 mod helm;
