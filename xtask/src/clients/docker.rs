@@ -62,7 +62,7 @@ pub fn check(scene: &mut Scene) -> Result<()> {
 
 /// Who has not signed in pulls nothing from a private registry, and everything from a public one.
 fn public_pull(scene: &Scene, engine: &Engine, image: &str, id: &str) -> Result<()> {
-    engine.run(&["logout", scene.registry.address()])?;
+    engine.run(&["logout", &scene.registry.address()])?;
     engine.run(&["rmi", "--force", id])?;
     let refused = engine.output(&["pull", "--quiet", image]);
     ensure!(refused.is_err(), "a private image was pulled without a login");
