@@ -229,8 +229,8 @@ impl From<RequestBodyError> for Failure {
 
 impl Failure {
     /// A manifest's body that could not be read.
-    pub(crate) fn of_manifest(error: RequestBodyError) -> Self {
-        Self::of_body(&error, Code::ManifestInvalid)
+    pub(crate) fn of_manifest(error: &RequestBodyError) -> Self {
+        Self::of_body(error, Code::ManifestInvalid)
     }
 
     fn of_body(error: &RequestBodyError, broken: Code) -> Self {

@@ -97,7 +97,8 @@ pub(crate) async fn put(
             tags.push(tag.clone());
         }
     }
-    let bytes = body.collect_limited(max_bytes).await.map_err(Failure::of_manifest)?;
+    let bytes =
+        body.collect_limited(max_bytes).await.map_err(|error| Failure::of_manifest(&error))?;
     let push = ManifestPush { bytes, content_type, digest, tags };
     let PushedManifest { digest, subject } = repository.push_manifest(&push).await?;
     let mut reply = Reply::new(StatusCode::CREATED)

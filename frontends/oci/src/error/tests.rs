@@ -76,9 +76,9 @@ fn what_the_transport_refuses_is_told_in_the_protocols_words() {
 #[test]
 fn a_manifest_that_breaks_off_is_no_blob() {
     let broken = || RequestBodyError::Broken("reset".into());
-    assert_eq!(code(&Failure::of_manifest(broken())), (400, "MANIFEST_INVALID".into()));
+    assert_eq!(code(&Failure::of_manifest(&broken())), (400, "MANIFEST_INVALID".into()));
     assert_eq!(code(&broken().into()), (400, "BLOB_UPLOAD_INVALID".into()));
-    let large = Failure::of_manifest(RequestBodyError::TooLarge { limit: 1 });
+    let large = Failure::of_manifest(&RequestBodyError::TooLarge { limit: 1 });
     assert_eq!(code(&large), (413, "SIZE_INVALID".into()));
 }
 
