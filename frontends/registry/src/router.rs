@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use strongroom_http::health::Health;
 use strongroom_http::metrics::Metrics;
+use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
 use strongroom_identity::{Access, Embedded, endpoint};
 use strongroom_oci::Oci;
@@ -72,6 +73,10 @@ const _: () = {
 };
 
 impl Handler for Router {
+    fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body> {
+        if Oci::owns(path) { self.oci.refuse(path, refusal) } else { refusal.into_plain() }
+    }
+
     async fn handle(
         &self,
         request: Request<RequestBody>,
