@@ -91,7 +91,7 @@ async fn push_on(engine: Engine, told: Arc<Told>, number: u64) {
             Err(Error::References { .. }) => continue,
             Err(error) => panic!("{tag}: {error}"),
         }
-        if count % 2 == 0 {
+        if count.is_multiple_of(2) {
             let tag = format!("{number}-{}", count - 1);
             let there = told.acknowledged.lock().unwrap().get(&tag).copied();
             if let Some((digest, _)) = there {
