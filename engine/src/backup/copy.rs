@@ -57,7 +57,8 @@ pub async fn copy_storage(
     let format =
         format.ok_or_else(|| BackupError::Source("has no installation in it".to_owned()))?;
     let version = FormatRecord::decode(&format).map_err(Error::from)?.version;
-    if version != FORMAT_VERSION {
+    // An older one is migrated in the target, and stays as it is here.
+    if version > FORMAT_VERSION {
         let what = format!("has format {version}, this program knows {FORMAT_VERSION}");
         return Err(BackupError::Source(what));
     }

@@ -84,7 +84,8 @@ pub async fn restore(
         .await?
     };
     let format = FormatRecord::decode(&header.format).map_err(Error::from)?;
-    if format.version != FORMAT_VERSION {
+    // An older one is migrated when the engine is built that checks it at the end.
+    if format.version > FORMAT_VERSION {
         return Err(Error::Invalid(format!(
             "the backup is of a store of format {}, this program knows {FORMAT_VERSION}: restore it \
              with the Strongroom that made it, or a newer one",

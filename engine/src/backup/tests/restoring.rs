@@ -8,6 +8,7 @@ use crate::disk::RealDisk;
 use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::fault::{Fault, FaultMeta, FaultPlan};
+use crate::records::{FormatRecord, Record};
 
 async fn restored(
     folder: &BackupFolder,
@@ -185,6 +186,43 @@ fn find_file(folder: &Path, part: &str) -> std::path::PathBuf {
         }
     }
     panic!("no file of {part}")
+}
+
+/// Makes the world's store say that it has another format.
+async fn set_format(world: &World, version: u32) {
+    let core = &world.engine.core;
+    let seen: crate::change::Seen<FormatRecord> = core.read(keys::FORMAT.to_vec()).await.unwrap();
+    let record = FormatRecord { version, ..seen.value.clone().unwrap() };
+    let mut change = crate::change::Change::new(core);
+    change.replace(&seen, &record);
+    change.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_of_an_older_format_is_migrated_and_one_of_a_later_is_refused() {
+    let (home, seams) = (tempfile::tempdir().unwrap(), seams());
+    let world = filled().await;
+    for (version, taken) in [(1, true), (crate::FORMAT_VERSION + 1, false)] {
+        set_format(&world, version).await;
+        world.clock.advance(std::time::Duration::from_secs(1));
+        backup(&world, home.path()).await;
+        let folder = BackupFolder::open(home.path()).unwrap();
+        let stores = empty(&seams);
+        let answer = restored(&folder, &stores, &seams).await;
+        let (source, target) = (stores_of(&world.engine), empty(&seams));
+        let settings = crate::Settings::default();
+        let copy = copy_storage(&source, &target, &seams, &settings, &|_| {}).await;
+        assert_eq!(copy.is_ok(), taken, "{copy:?}");
+        match answer {
+            Ok(report) => {
+                assert!(taken && report.fsck.is_clean(), "{:?}", report.fsck.findings);
+                let row = stores.meta.get(keys::FORMAT).await.unwrap().unwrap();
+                assert_eq!(FormatRecord::decode(&row).unwrap().version, crate::FORMAT_VERSION);
+                assert!(served(&engine(&stores, &seams).await, "api", "2.0").await.is_some());
+            }
+            Err(error) => assert!(!taken && error.to_string().contains("newer"), "{error}"),
+        }
+    }
 }
 
 /// A kill is a store that answers nothing any more, from some call on.
