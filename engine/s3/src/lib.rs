@@ -10,9 +10,9 @@
 //!   completing call the object decides, never the error code, for a retried call may fail
 //!   because the first one worked;
 //! - **nobody overwrites**: objects are written on the condition that none is there, and each
-//!   writer has part numbers and tail names of its own ([`state`]), so a node that stalled and
+//!   writer has part numbers and tail names of its own (`state`), so a node that stalled and
 //!   wakes up late changes nothing;
-//! - **memory is flat**: all writers share one pool ([`pool`]); what does not fit waits on the local
+//! - **memory is flat**: all writers share one pool (`pool`); what does not fit waits on the local
 //!   disk, and once that is full the sender waits;
 //! - **the bucket is asked a bounded number of things at once**, each again with back-off and jitter
 //!   while it answers that it is busy or does not answer, until a deadline.
