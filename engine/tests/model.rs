@@ -125,7 +125,7 @@ fn half_appended(model: &Model, done: &Model, op: &Op) -> Vec<Way> {
     let (Some(before), Some(after)) = (model.sessions.get(slot), done.sessions.get(slot)) else {
         return vec![];
     };
-    let (mut reserved, mut end) = (vec![after.reserved], before.offset);
+    let (mut reserved, mut end) = (vec![after.ahead, after.reserved], before.offset);
     for piece in reference::cut(after.offset - before.offset, *pieces) {
         end += piece;
         reserved.push(end);

@@ -101,6 +101,8 @@ impl Workflow {
             Self::PushBlob | Self::PushInChunks | Self::FinishAsSha512 | Self::Cancel => Ok(()),
             Self::MoveTag | Self::DeleteTag => {
                 push_image(&new, BLOB, "before").await?;
+                // What loses its tag keeps another, by which it is found and deleted in the end.
+                push_image(&new, BLOB, "old").await?;
                 if self == Self::DeleteTag {
                     let push = support::push_of(&manifest(false), None, &["new", "too"]);
                     new.push_manifest(&push).await?;
@@ -174,7 +176,9 @@ impl Workflow {
                 let new = ground.open("new", Action::Delete).await?;
                 new.delete_tag(&"too".parse().unwrap()).await
             }
-            Self::Lease => new.stat_blob(&digest).await.map(drop),
+            Self::Lease => {
+                ground.open("new", Action::Pull).await?.stat_blob(&digest).await.map(drop)
+            }
             Self::Scrub => {
                 let report = ground.engine.scrub(&ScrubOptions::default(), &|_| {}).await?;
                 assert!(report.rotten.is_empty(), "good bytes were called rotten");
@@ -265,7 +269,7 @@ impl Workflow {
                 let tag = there(new.manifest(&"too".parse().unwrap()).await.map(drop))?;
                 let tags = new.tags(None, 10).await?.items;
                 let listed = tags.iter().any(|tag| tag.as_str() == "too");
-                assert!(tags.iter().any(|tag| tag.as_str() == "new"), "the other tag is gone");
+                assert!(tags.iter().any(|tag| tag.as_str() == "new"), "another tag is gone");
                 Ok(Seen::of(&[!tag, !listed]))
             }
             Self::Lease => {

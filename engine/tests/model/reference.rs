@@ -56,6 +56,8 @@ pub struct Session {
     pub thing: usize,
     pub offset: u64,
     pub reserved: u64,
+    /// What the last append had reserved when its bytes had come, before it gave back what was ahead.
+    pub ahead: u64,
     pub expires: u64,
     pub doubtful: bool,
 }
@@ -118,8 +120,15 @@ impl Model {
                     self.sessions.insert(at, old);
                 }
                 let expires = self.now + IDLE;
-                let session =
-                    Session { repo, thing, offset: 0, reserved: 0, expires, doubtful: false };
+                let session = Session {
+                    repo,
+                    thing,
+                    offset: 0,
+                    reserved: 0,
+                    ahead: 0,
+                    expires,
+                    doubtful: false,
+                };
                 self.sessions.insert(slot, session);
                 self.begun.insert(slot, (repo, thing));
                 Ok(Told::Done)
@@ -149,10 +158,14 @@ impl Model {
                 if reserved != session.reserved {
                     session.expires = self.now + IDLE;
                 }
-                session.reserved = reserved;
+                let before = session.reserved;
+                (session.reserved, session.ahead) = (reserved, reserved);
                 if taken.is_ok() {
                     session.offset += sent;
                     session.expires = self.now + IDLE;
+                    // What was reserved ahead of the stream is given back at its end.
+                    session.reserved = before.max(session.offset);
+                    self.used[repo / 2] -= reserved - session.reserved;
                 }
                 let told = Told::Offset(session.offset);
                 self.sessions.insert(slot, session);
