@@ -15,6 +15,7 @@ mod servers;
 mod site;
 mod stages;
 mod style;
+mod threats;
 mod tools;
 mod workspace;
 

@@ -1,9 +1,11 @@
 //! House rules no compiler knows, over the files git tracks.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::threats;
 use crate::workspace::{root, tracked_files};
 
 /// A room larger than this is several rooms.
@@ -33,11 +35,18 @@ const UNFINISHED: &[&str] = &[concat!("todo", "!("), concat!("unimplemented", "!
 /// Prints every breach, then fails if there was one.
 pub fn check() -> Result<()> {
     let mut breaches = Vec::new();
+    let mut carried = BTreeSet::new();
     for file in tracked_files()? {
         let Ok(text) = std::fs::read_to_string(root().join(&file)) else {
             continue; // not text, or deleted in the work tree
         };
         breaches_in(&file, &text, &mut breaches);
+        if is_rust(&file) {
+            carried.append(&mut threats::carried(&text));
+        }
+    }
+    for id in threats::missing(&carried) {
+        breaches.push(format!("no test carries `threat_{id}`: the attack table has a row open"));
     }
     for breach in &breaches {
         println!("{breach}");
@@ -48,8 +57,12 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
+fn is_rust(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "rs")
+}
+
 fn breaches_in(file: &Path, text: &str, breaches: &mut Vec<String>) {
-    let rust = file.extension().is_some_and(|extension| extension == "rs");
+    let rust = is_rust(file);
     let lines = text.lines().count();
     if rust && lines > LINES {
         breaches.push(format!("{}: {lines} lines, at most {LINES}", file.display()));

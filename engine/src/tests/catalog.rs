@@ -35,7 +35,7 @@ impl Authorizer for Counting {
 
 const ME: &str = "user:me";
 
-struct City {
+pub(super) struct City {
     engine: Engine,
     asked: Arc<Counting>,
 }
@@ -43,7 +43,7 @@ struct City {
 impl City {
     /// Organisations by their names, of all of which the caller is a member; in each the registries
     /// with the repositories given.
-    async fn new(organisations: &[&str], registries: &[(&str, &[&str])]) -> Self {
+    pub(super) async fn new(organisations: &[&str], registries: &[(&str, &[&str])]) -> Self {
         let seams = Seams::default();
         let asked = Arc::new(Counting::default());
         let meta = Arc::new(MemoryStore::new(&seams));
@@ -62,7 +62,7 @@ impl City {
     }
 
     /// All of the catalog in pages of `limit`, and the most often that a page asked for.
-    async fn list(&self, limit: usize) -> (Vec<String>, usize) {
+    pub(super) async fn list(&self, limit: usize) -> (Vec<String>, usize) {
         let catalog = self.engine.catalog(&Caller::known(PrincipalId::new(ME).unwrap()));
         let (mut names, mut after, mut most) = (Vec::new(), None, 0);
         loop {

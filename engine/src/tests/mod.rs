@@ -4,6 +4,7 @@ mod bucket;
 mod catalog;
 mod gate;
 mod lines;
+mod listings;
 mod races;
 pub(crate) mod support;
 mod tree;

@@ -55,7 +55,7 @@ async fn is_clean(world: &World) {
 }
 
 #[tokio::test]
-async fn indexes_nest_as_deep_as_is_taken_and_no_deeper() {
+async fn threat_c6_indexes_nest_as_deep_as_is_taken_and_no_deeper() {
     let world = World::new().await;
     let mut last = push(&world, &index(&[], None, 0), &[]).await.unwrap();
     for number in 1..8 {
@@ -96,7 +96,7 @@ async fn a_sparse_index_does_not_hide_how_deep_it_is() {
 }
 
 #[tokio::test]
-async fn subjects_are_chained_as_far_as_is_taken_from_either_end() {
+async fn threat_c6_subjects_are_chained_as_far_as_is_taken_from_either_end() {
     let world = World::new().await;
     let mut texts = vec![index(&[], None, 0)];
     for number in 1..=17 {

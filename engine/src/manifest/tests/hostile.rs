@@ -100,6 +100,48 @@ fn threat_c5_more_than_the_limits_is_refused_before_it_costs() {
     assert!(matches!(parse(&referrer), Err(ManifestError::TooMany { max: 262_144, .. })));
 }
 
+/// How long reading takes at best: a busy machine only adds.
+fn fastest(text: &str) -> std::time::Duration {
+    let read = |_| {
+        let start = std::time::Instant::now();
+        let _refused_or_not = parse_text(text);
+        start.elapsed()
+    };
+    (0..3).map(read).min().unwrap()
+}
+
+#[test]
+fn threat_c5_a_bomb_costs_what_its_bytes_cost() {
+    let max = Limits::default().max_bytes;
+    let fill = |begin: &str, piece: &str, end: &str| {
+        let pieces = (max - begin.len() - end.len()) / piece.len();
+        format!("{begin}{}{end}", piece.repeat(pieces))
+    };
+    let harmless = fastest(&fill("{\"x\":[", "1234567,", "0]}"));
+    let key = |keys: String, key: usize| keys + &format!("\"{key:07}\":0,");
+    let keys = (0..max / 13).fold(String::new(), key);
+    for (name, bomb) in [
+        ("brackets", fill("", "[", "")),
+        ("objects", fill("", "{\"a\":", "")),
+        ("closed brackets", fill("", "[]", "")),
+        ("empty objects", fill("{\"x\":[", "{},", "{}]}")),
+        ("large numbers", fill("{\"x\":[", "1e400,", "0]}")),
+        ("long numbers", fill("{\"schemaVersion\":", "9", "}")),
+        ("escapes", fill("{\"mediaType\":\"", "\\u0061", "\"}")),
+        ("one key again and again", fill("{", "\"x\":0,", "\"x\":0}")),
+        ("many keys", format!("{{{keys}\"x\":0}}")),
+        ("many annotations", format!("{{\"annotations\":{{{keys}\"x\":0}}}}")),
+        ("many layers", fill("{\"schemaVersion\":2,\"layers\":[", "{},", "{}]}")),
+    ] {
+        let took = fastest(&bomb);
+        // What grows with the square of its length is thousands of times slower.
+        assert!(
+            took < harmless * 50,
+            "{name}: {took:?}, {harmless:?} for as many bytes of numbers"
+        );
+    }
+}
+
 /// Pieces that matter to the grammar, to be put anywhere.
 fn splinters() -> impl Strategy<Value = Vec<u8>> {
     let known = [
