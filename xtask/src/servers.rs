@@ -239,7 +239,11 @@ impl RoundRobin {
 /// where nothing of it was sent.
 fn configuration(folder: &Path, port: u16, nodes: &[String]) -> String {
     let folder = folder.display();
-    let servers: Vec<_> = nodes.iter().map(|node| format!("        server {node};\n")).collect();
+    let servers: Vec<_> = nodes
+        .iter()
+        // A node that was away is asked again at once.
+        .map(|node| format!("        server {node} max_fails=0;\n"))
+        .collect();
     let servers = servers.concat();
     format!(
         "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/errors;\n\

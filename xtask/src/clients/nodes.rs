@@ -61,9 +61,11 @@ pub fn check(scene: &mut Scene) -> Result<()> {
         told.refused.into_inner()
     );
     ensure!(tags.len() as u64 > kills, "hardly anything was pushed");
-    let client = scene.registry.client();
-    for (tag, (digest, blob)) in &tags {
-        read_back(&client, tag, digest, blob).with_context(|| format!("image {tag}"))?;
+    for node in scene.registry.nodes() {
+        let client = node.client();
+        for (tag, (digest, blob)) in &tags {
+            read_back(&client, tag, digest, blob).with_context(|| format!("image {tag}"))?;
+        }
     }
     Ok(())
 }
