@@ -131,6 +131,8 @@ impl Registry {
     pub fn once(program: &Path, verb: &[&str], data: &Path, setup: &Setup) -> Result<()> {
         let mut command = Command::new(program);
         command.args(verb).arg("--data").arg(data);
+        // For the tests; the server knows no such setting.
+        command.env_remove("STRONGROOM_LONG");
         command.envs(setup.variables.iter().map(|(name, value)| (name, value)));
         run::show(&mut command)
     }
@@ -199,6 +201,7 @@ fn serve(
     let mut child = Command::new(program)
         .args(["serve", "--listen", listen, "--data"])
         .arg(data)
+        .env_remove("STRONGROOM_LONG")
         .env("STRONGROOM_BOOTSTRAP_PASSWORD", PASSWORD)
         .envs(setup.variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
