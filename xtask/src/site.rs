@@ -77,7 +77,7 @@ impl Site {
     pub fn address(&self) -> String {
         match &self.proxy {
             Some(proxy) => proxy.address(),
-            None => self.nodes.iter().map(|node| node.address().to_owned()).collect(),
+            None => self.first().address().to_owned(),
         }
     }
 

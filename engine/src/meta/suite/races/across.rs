@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::super::{append, commit, count, logs, put};
-use super::TASKS;
-use crate::meta::{Add, MetaError, MetaStore, Require};
+use super::super::{append, commit, logs, put};
+use super::{TASKS, sums_over};
+use crate::meta::{MetaStore, Require};
 
 /// The store of a task: they take turns.
 fn side<S: MetaStore + 'static>(stores: &[Arc<S>; 2], task: usize) -> Arc<dyn MetaStore> {
@@ -15,28 +15,7 @@ fn side<S: MetaStore + 'static>(stores: &[Arc<S>; 2], task: usize) -> Arc<dyn Me
 }
 
 pub(crate) async fn sums_are_exact_and_stay_in_bounds<S: MetaStore + 'static>(stores: [Arc<S>; 2]) {
-    const MAX: i64 = 40;
-    let task = |task: usize| {
-        let store = side(&stores, task);
-        tokio::spawn(async move {
-            let mut sum = 0;
-            for round in 0..8_i64 {
-                let delta = if task.is_multiple_of(3) && round % 2 == 1 { -1 } else { 3 };
-                let mut add = commit();
-                add.add.push(Add { key: b"sum".to_vec(), delta, max: Some(MAX) });
-                match store.commit(add).await {
-                    Ok(_) => sum += delta,
-                    Err(MetaError::Bound { .. }) if delta > 0 => {}
-                    Err(other) => panic!("{other}"),
-                }
-                assert!(count(&*store, b"sum").await <= MAX);
-            }
-            sum
-        })
-    };
-    let sums = join_all((0..TASKS).map(task)).await;
-    let wanted: i64 = sums.into_iter().map(|sum| sum.unwrap()).sum();
-    assert_eq!(count(&*stores[0], b"sum").await, wanted);
+    sums_over(|task| side(&stores, task)).await;
 }
 
 pub(crate) async fn one_of_two_wins_each_swap<S: MetaStore + 'static>(stores: [Arc<S>; 2]) {
