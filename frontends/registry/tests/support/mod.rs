@@ -87,11 +87,21 @@ impl Served {
 
     /// The same without any credentials but those in `headers`.
     pub(crate) fn send(&self, request: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        self.send_to(&self.address, request, headers, body)
+    }
+
+    /// The same to another of its addresses.
+    pub(crate) fn send_to(
+        &self,
+        address: &str,
+        request: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> (u16, String, Vec<u8>) {
+        let mut stream = TcpStream::connect(address).unwrap();
         let head = format!(
-            "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\
+            "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\
              Content-Length: {}\r\n\r\n",
-            self.address,
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
