@@ -11,7 +11,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{PASSWORD, Served, basic, digest, manifest, push_blob, serve, verb};
+use support::{PASSWORD, Served, basic, digest, manifest, push_blob, send_to, serve, verb};
 
 #[test]
 fn it_serves_takes_verbs_beside_and_loses_nothing_when_killed() {
@@ -99,7 +99,7 @@ fn metrics_at_an_address_of_their_own_are_at_no_other() {
         let line = said.lines().find_map(|line| line.strip_prefix("metrics on http://"))?;
         Some(line.strip_suffix("/metrics")?.to_owned())
     });
-    let metrics = |request: &str| served.send_to(&address, request, "", b"");
+    let metrics = |request: &str| send_to(&address, request, "", b"");
     let (status, head, body) = metrics("GET /metrics");
     assert_eq!(status, 200, "{head}");
     let text = String::from_utf8(body).unwrap();
