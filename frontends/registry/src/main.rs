@@ -1,8 +1,8 @@
 //! `strongroom`: the registry as one program.
 //!
 //! What happens where: [`cli`] is what can be asked; [`config`] the settings; [`data`] the folder;
-//! [`app`] what is opened over it; [`storage`] the stores beneath; [`serve`] the server; [`ops`] the verbs, which [`control`] carries to
-//! a server that runs; [`carry`] the verbs that make an installation elsewhere. [`failure`] has the exit codes.
+//! [`app`] what is opened over it; [`storage`] the stores beneath; [`serve`] the server, with [`router`] and
+//! [`operator`] before its paths and [`tasks`] behind it; [`ops`] the verbs, which [`control`] carries to a server that runs; [`carry`] the verbs that make an installation elsewhere. [`failure`] has the exit codes.
 
 #![forbid(unsafe_code)]
 
@@ -15,11 +15,13 @@ mod console;
 mod control;
 mod data;
 mod failure;
+mod operator;
 mod ops;
 mod password;
 mod router;
 mod serve;
 mod storage;
+mod tasks;
 mod verbs;
 
 use std::process::ExitCode;
@@ -57,8 +59,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Serve { .. } => {
             let config = load(&flags)?;
             start_log(&config)?;
-            let password = std::env::var(BOOTSTRAP_PASSWORD).ok().filter(|text| !text.is_empty());
-            runtime()?.block_on(serve::serve(&config, password.map(Secret::new)))?;
+            runtime()?.block_on(serve::serve(&config, bootstrap_password()?))?;
         }
         Verb::Ask(command) => {
             let config = load(&flags)?;
@@ -89,7 +90,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 Some(steps) => format!("the database is migrated, in {steps} steps\n"),
             })?;
         }
-        Verb::Config(ConfigVerb::Check) => console::say(&load(&flags)?.to_toml())?,
+        Verb::Config(ConfigVerb::Check) => {
+            let config = load(&flags)?;
+            console::say(&if cli.global.json {
+                format!("{}\n", config.to_json())
+            } else {
+                config.to_toml()
+            })?;
+        }
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "strongroom", &mut script);
@@ -104,6 +112,14 @@ fn load(flags: &Flags) -> Result<Config, Failure> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     config::load(flags, environment)
+}
+
+/// The first administrator's password, where somebody chose it. An empty one is none.
+fn bootstrap_password() -> Result<Option<Secret>, Failure> {
+    let Some(chosen) = std::env::var_os(BOOTSTRAP_PASSWORD) else { return Ok(None) };
+    let text = chosen.into_string();
+    let text = text.map_err(|_| Failure::usage(format!("{BOOTSTRAP_PASSWORD} is not UTF-8")))?;
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {
