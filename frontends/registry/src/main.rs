@@ -26,9 +26,14 @@ mod verbs;
 
 use std::process::ExitCode;
 
+/// The system's keeps what argon2 and many uploads once took; this one gives it back by a thread of
+/// its own, within a second (`.cargo/config.toml` says so to its build).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 use clap::{CommandFactory, Parser};
 use strongroom_http::auth::Secret;
-use strongroom_http::log::{self, Format};
+use strongroom_http::log::{self, Format, Log};
 
 use crate::cli::{Cli, ConfigVerb, Verb};
 use crate::config::{BOOTSTRAP_PASSWORD, Config, Flags, LogFormat};
@@ -58,18 +63,20 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.verb {
         Verb::Serve { .. } => {
             let config = load(&flags)?;
-            start_log(&config)?;
+            let _log = start_log(&config)?;
             runtime()?.block_on(serve::serve(&config, bootstrap_password()?))?;
         }
         Verb::Ask(command) => {
             let config = load(&flags)?;
             // What a verb has to say is its outcome; the log is for what goes wrong beside it.
-            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            let _log = log::init(Format::Human, "warn")
+                .map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(verbs::run(&config, command, cli.global.json));
         }
         Verb::Restore(restore) => {
             let config = load(&flags)?;
-            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            let _log = log::init(Format::Human, "warn")
+                .map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(carry::restore(&config, restore, cli.global.json));
         }
         Verb::CopyStorage(copy) => {
@@ -78,7 +85,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 (_, Some(file)) => load(&Flags { config: Some(file.clone()), ..Flags::default() })?,
                 (to, None) => Config { data: to.clone().unwrap_or_default(), ..config.clone() },
             };
-            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            let _log = log::init(Format::Human, "warn")
+                .map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(carry::copy_storage(&config, &target, cli.global.json));
         }
         Verb::Migrate => {
@@ -122,7 +130,7 @@ fn bootstrap_password() -> Result<Option<Secret>, Failure> {
     Ok((!text.is_empty()).then(|| Secret::new(text)))
 }
 
-fn start_log(config: &Config) -> Result<(), Failure> {
+fn start_log(config: &Config) -> Result<Log, Failure> {
     let format = match config.log.format {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,

@@ -161,7 +161,7 @@ fn the_settings_that_are_set_are_those_that_hold() {
     let (status, head, _) = served.ask(start, "", b"", true);
     assert_eq!(status, 202, "{head}");
     assert!(head.contains("oci-chunk-min-length: 3145728"), "{head}");
-    let many: String = (0..20).map(|n| format!("X-Header-{n}: x\r\n")).collect();
+    let many = (0..20).map(|n| format!("X-Header-{n}: x\r\n")).collect::<Vec<_>>().concat();
     assert_eq!(served.send("GET /v2/", &many, b"").0, 431);
 }
 
