@@ -16,6 +16,7 @@ use crate::graph::{Cache, Known};
 use crate::id::{ChainId, Number};
 use crate::manifest;
 use crate::meta::{Key, MetaStore};
+use crate::presence::Presence;
 use crate::records::Record;
 use crate::room::Room;
 use crate::seam::{Seams, Timestamp};
@@ -98,6 +99,7 @@ pub(crate) struct Core {
     pub(crate) room: Room,
     pub(crate) pulls: PullLog,
     pub(crate) copies: Copies,
+    pub(crate) presence: Presence,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) last_number: AtomicU64,
 }

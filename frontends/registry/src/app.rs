@@ -94,6 +94,8 @@ impl App {
         options.remembered_for = config.identity.password_cache.duration();
         let records = engine.extension(NAMESPACE);
         let identity = Embedded::open(records, seams.clone(), master, options).await?;
+        // Where several share the stores, nobody copies them or fills them meanwhile.
+        engine.announce().await?;
         Ok(Self { engine, identity, seams, folder })
     }
 
