@@ -62,8 +62,8 @@ impl Installation {
         settings.lease = WHILE;
         settings.upload_idle = WHILE;
         settings.delete_delay = WHILE;
-        // Manifests of more than that are objects.
-        settings.inline_manifest_bytes = 256;
+        // An image of one layer is a record, one of several is an object.
+        settings.inline_manifest_bytes = 700;
         settings.checkpoint_bytes = 8 << 20;
         let engine = Engine::builder(meta, blobs).seams(seams).settings(settings);
         let engine = engine.build().await.unwrap();
