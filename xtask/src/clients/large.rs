@@ -62,7 +62,8 @@ pub fn check(scene: &mut Scene) -> Result<()> {
 
 fn told(what: &str, begin: Instant) {
     let took = begin.elapsed().as_secs_f64();
-    println!("6 GiB {what} in {took:.1} s ({:.0} MB/s)", SIZE as f64 / 1e6 / took);
+    let millis = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+    println!("6 GiB {what} in {took:.1} s ({} MB/s)", SIZE / 1000 / millis);
 }
 
 fn chunked(client: &Client, seed: u64, digest: &str) -> Result<()> {
@@ -78,7 +79,7 @@ fn chunked(client: &Client, seed: u64, digest: &str) -> Result<()> {
             [("content-type", BYTES), ("content-range", &range), ("content-length", &length)];
         let mut body = Content::new(seed, at, end);
         let sent = client.send("PATCH", &session, &headers, SendBody::from_reader(&mut body))?;
-        session = header(&expect(sent, 202)?, "location")?.to_owned();
+        header(&expect(sent, 202)?, "location")?.clone_into(&mut session);
         at = end;
     }
     let separator = if session.contains('?') { '&' } else { '?' };
@@ -153,7 +154,7 @@ impl Read for Content {
         let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let from = usize::try_from(within).unwrap_or_default();
         // Each block begins with which it is.
-        let number = (self.seed << 40 | self.at / Self::BLOCK).to_be_bytes();
+        let number = ((self.seed << 40) | (self.at / Self::BLOCK)).to_be_bytes();
         self.block[..8].copy_from_slice(&number);
         buffer[..left].copy_from_slice(&self.block[from..from + left]);
         self.at += left as u64;

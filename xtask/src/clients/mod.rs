@@ -32,7 +32,7 @@ use crate::site::{Ground, Site};
 #[derive(Args)]
 pub struct ClientsArgs {
     /// oras, resume, redirect, nodes, carry, docker, helm, cosign, large, or all; large is part of all
-    /// where STRONGROOM_LONG is set
+    /// where `STRONGROOM_LONG` is set
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
