@@ -172,15 +172,15 @@ impl Places {
     fn refused_while_served(&self, from: &Place, to: &Place) -> Result<()> {
         let elsewhere = self.folder.join("elsewhere");
         let log = self.folder.join("elsewhere.log");
-        // Another machine's data folder has the same master key.
-        let keys = elsewhere.join("keys");
-        std::fs::create_dir_all(&keys)?;
-        copy_key(&from.data.join("keys/master"), &keys.join("master"))?;
-        let mut node = Registry::start_with(&self.program, &elsewhere, &log, from.setup.clone())?;
+        // Another machine has the same master key.
+        let key = from.data.join("keys/master");
+        let setup = from.setup.clone();
+        let setup = setup.with("STRONGROOM_IDENTITY_MASTER_KEY_FILE", key.to_string_lossy());
+        let mut node = Registry::start_with(&self.program, &elsewhere, &log, setup.clone())?;
         let refused = self.verb(from, to, &["copy-storage"]).output()?;
         refuses(&refused)?;
         node.stop()?;
-        let mut node = Registry::start_with(&self.program, &elsewhere, &log, from.setup.clone())?;
+        let mut node = Registry::start_with(&self.program, &elsewhere, &log, setup.clone())?;
         node.kill()?;
         let killed = Instant::now();
         refuses(&self.verb(from, to, &["copy-storage"]).output()?)?;
@@ -225,11 +225,6 @@ fn has_objects(folder: &Path) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-fn copy_key(from: &Path, to: &Path) -> Result<()> {
-    std::fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
-    Ok(())
 }
 
 fn refuses(refused: &Output) -> Result<()> {
