@@ -10,6 +10,7 @@
 pub mod engine;
 pub mod figure;
 pub mod http;
+pub mod s3;
 pub mod world;
 
 pub use figure::{Figure, Report};

@@ -6,6 +6,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures::Stream;
 use strongroom_engine::access::{Action, AllowAll, Authorizer, Caller, PrincipalId};
+use strongroom_engine::content::BlobStore;
 use strongroom_engine::content::fs::{Durability, FsStore};
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::disk::RealDisk;
@@ -29,24 +30,33 @@ impl World {
     /// A new engine with an organisation `bench` and a registry `main`, where everybody may do
     /// everything.
     pub async fn new(settings: Settings) -> Result<Self> {
-        Self::over(settings, |_| Arc::new(AllowAll)).await
+        Self::over(settings, None, |_| Arc::new(AllowAll)).await
+    }
+
+    /// The same, whose bytes lie in `blobs`.
+    pub async fn with_bytes_in(blobs: Arc<dyn BlobStore>) -> Result<Self> {
+        Self::over(Settings::default(), Some(blobs), |_| Arc::new(AllowAll)).await
     }
 
     /// The same, but roles decide; the caller is admin.
     pub async fn with_roles(settings: Settings) -> Result<Self> {
-        Self::over(settings, |meta| Arc::new(RoleAuthorizer::new(meta))).await
+        Self::over(settings, None, |meta| Arc::new(RoleAuthorizer::new(meta))).await
     }
 
     async fn over(
         settings: Settings,
+        blobs: Option<Arc<dyn BlobStore>>,
         authorizer: impl FnOnce(Arc<dyn MetaStore>) -> Arc<dyn Authorizer>,
     ) -> Result<Self> {
         let folder = tempfile::tempdir_in(crate::figure::folder()?)?;
         let clock = Arc::new(SystemClock);
         let meta = Arc::new(RedbStore::open(folder.path().join("meta.redb"), clock)?);
-        let blobs = FsStore::open(Arc::new(RealDisk), folder.path(), Durability::Full)?;
+        let blobs = match blobs {
+            Some(blobs) => blobs,
+            None => Arc::new(FsStore::open(Arc::new(RealDisk), folder.path(), Durability::Full)?),
+        };
         let authorizer = authorizer(meta.clone());
-        let engine = Engine::builder(meta, Arc::new(blobs)).authorizer(authorizer);
+        let engine = Engine::builder(meta, blobs).authorizer(authorizer);
         let engine = engine.settings(settings).build().await?;
         let id = PrincipalId::new("user:bench")?;
         let caller = Caller { operator: true, ..Caller::known(id.clone()) };

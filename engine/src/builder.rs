@@ -15,6 +15,7 @@ use crate::graph::{Cache, Known};
 use crate::id::ChainId;
 use crate::meta::MetaStore;
 use crate::migrate::migrate;
+use crate::presence::Presence;
 use crate::room::Room;
 use crate::seam::Seams;
 use crate::tenancy::purge::reopen_all;
@@ -88,6 +89,7 @@ impl EngineBuilder {
             pulls: PullLog::default(),
             refusals: RefusalLog::default(),
             copies: Copies::default(),
+            presence: Presence::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             last_number: 0.into(),
             seams: self.seams,

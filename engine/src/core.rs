@@ -17,6 +17,7 @@ use crate::id::{ChainId, Number};
 use crate::manifest;
 use crate::meta::{Key, MetaStore};
 use crate::name::OrganisationName;
+use crate::presence::Presence;
 use crate::records::Record;
 use crate::room::Room;
 use crate::seam::{Seams, Timestamp};
@@ -100,6 +101,7 @@ pub(crate) struct Core {
     pub(crate) pulls: PullLog,
     pub(crate) refusals: RefusalLog,
     pub(crate) copies: Copies,
+    pub(crate) presence: Presence,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) last_number: AtomicU64,
 }

@@ -22,6 +22,20 @@ pub(crate) const PINS: &[u8] = b"!pins";
 /// A restore or a copy that is under way: there is no installation here yet.
 pub(crate) const FILLING: &[u8] = b"!filling";
 
+/// Before a chain: its process has the installation open, where several could.
+pub(crate) const OPEN: &[u8] = b"!open";
+
+/// The row of the process that writes `chain`.
+pub(crate) fn open(chain: ChainId) -> Key {
+    Build(OPEN.to_vec()).number(chain.0).0
+}
+
+/// Whose row that is.
+pub(crate) fn parse_open(key: &[u8]) -> Option<ChainId> {
+    let chain = key.strip_prefix(OPEN)?.try_into().ok()?;
+    Some(ChainId(u64::from_be_bytes(chain)))
+}
+
 /// The rows that belong to this store and not to the installation in it: no backup carries them.
 pub(crate) fn own() -> Key {
     vec![b'!']

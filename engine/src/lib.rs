@@ -69,6 +69,7 @@ pub mod manifest;
 pub mod meta;
 mod migrate;
 pub mod name;
+mod presence;
 mod ready;
 mod records;
 mod room;
@@ -137,10 +138,12 @@ impl Engine {
     }
 
     /// Ends what goes on behind requests (content on its way to its place, which the next
-    /// collection moves then) and writes what waits. To be called before a process ends in order.
+    /// collection moves then), writes what waits, and takes back what [`Self::announce`] said. To be
+    /// called before a process ends in order.
     pub async fn close(&self) -> Result<(), Error> {
         self.core.moves.end().await;
-        self.flush().await
+        let flushed = self.flush().await;
+        self.core.presence.end(&self.core).await.and(flushed)
     }
 }
 

@@ -52,6 +52,14 @@ impl Setup {
         self
     }
 
+    /// Sets several.
+    pub fn with_all(
+        self,
+        variables: impl IntoIterator<Item = (&'static str, &'static str)>,
+    ) -> Self {
+        variables.into_iter().fold(self, |setup, (variable, value)| setup.with(variable, value))
+    }
+
     /// Gives it a certificate that it signed itself, kept in `folder`.
     pub fn with_tls(self, folder: &Path) -> Result<Self> {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;

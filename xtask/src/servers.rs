@@ -91,12 +91,40 @@ impl Bucket {
         Ok(Self { service, _folder: folder })
     }
 
+    /// versitygw, over files.
+    pub fn versitygw() -> Result<Self> {
+        let (folder, port, data) = Self::place()?;
+        let mut command = Command::new(tools::VERSITYGW.find()?);
+        command.args(["--port", &format!("127.0.0.1:{port}"), "posix"]).arg(data);
+        command.env("ROOT_ACCESS_KEY", KEY).env("ROOT_SECRET_KEY", SECRET);
+        let service = Service::start(command, folder.path(), port, Signal::TERM)?;
+        Ok(Self { service, _folder: folder })
+    }
+
     /// Both servers make a bucket of each folder below their own.
     fn place() -> Result<(TempDir, u16, PathBuf)> {
         let folder = tempfile::Builder::new().prefix("strongroom-s3-").tempdir()?;
         let data = folder.path().join("data");
         std::fs::create_dir_all(data.join(BUCKET))?;
         Ok((folder, free_port()?, data))
+    }
+
+    /// The same in a file of settings, below a prefix; the keys are the environment's.
+    pub fn settings(&self, prefix: &str) -> String {
+        let port = self.service.port;
+        format!(
+            "[s3]\nbucket = \"{BUCKET}\"\nprefix = \"{prefix}\"\nregion = \"us-east-1\"\n\
+             endpoint = \"http://localhost:{port}\"\npath_style = true\n"
+        )
+    }
+
+    /// What the AWS SDK is told by the environment.
+    pub fn credentials() -> [(&'static str, &'static str); 3] {
+        [
+            ("AWS_ACCESS_KEY_ID", KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]
     }
 
     /// The settings of a registry that keeps its bytes here.
@@ -108,9 +136,7 @@ impl Bucket {
             .with("STRONGROOM_S3_ENDPOINT", format!("http://localhost:{}", self.service.port))
             .with("STRONGROOM_S3_REGION", "us-east-1")
             .with("STRONGROOM_S3_PATH_STYLE", "true")
-            .with("AWS_ACCESS_KEY_ID", KEY)
-            .with("AWS_SECRET_ACCESS_KEY", SECRET)
-            .with("AWS_EC2_METADATA_DISABLED", "true")
+            .with_all(Self::credentials())
     }
 }
 
@@ -190,9 +216,16 @@ impl Database {
 
     /// The settings of a registry that keeps its facts here.
     pub fn setup(&self, setup: Setup) -> Setup {
-        let port = self.port;
-        let url = format!("postgresql://strongroom@127.0.0.1:{port}/postgres?sslmode=disable");
-        setup.with("STRONGROOM_POSTGRES_URL", url)
+        setup.with("STRONGROOM_POSTGRES_URL", self.url())
+    }
+
+    /// The same in a file of settings.
+    pub fn settings(&self) -> String {
+        format!("[postgres]\nurl = \"{}\"\n", self.url())
+    }
+
+    fn url(&self) -> String {
+        format!("postgresql://strongroom@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 }
 

@@ -17,12 +17,14 @@ pub enum Ground {
     Folder,
     /// Bytes in a bucket, facts in the data folder.
     Bucket,
+    /// The same in a bucket of another service.
+    OtherBucket,
     /// Bytes in a bucket and facts in a database, under two nodes; each request reaches another one.
     Nodes,
 }
 
 impl Ground {
-    /// All of them.
+    /// One of each kind.
     pub const ALL: [Self; 3] = [Self::Folder, Self::Bucket, Self::Nodes];
 
     /// Its name in what is printed.
@@ -30,6 +32,7 @@ impl Ground {
         match self {
             Self::Folder => "folder",
             Self::Bucket => "s3",
+            Self::OtherBucket => "s3-versitygw",
             Self::Nodes => "s3-postgres-nodes",
         }
     }
@@ -49,6 +52,7 @@ impl Site {
         let bucket = match ground {
             Ground::Folder => None,
             Ground::Bucket | Ground::Nodes => Some(Bucket::minio()?),
+            Ground::OtherBucket => Some(Bucket::versitygw()?),
         };
         let setup = bucket.iter().fold(setup, |setup, bucket| bucket.setup(setup));
         let start = |name: &str, setup: &Setup| {

@@ -165,7 +165,7 @@ fn deny() -> Result<()> {
 const SUITES: &[&str] = &["crash", "model", "soak", "faults"];
 
 /// Integration tests that start servers of their own; those get their places by the environment.
-const STORES: &[&str] = &["postgres", "s3_suite", "s3_uploads", "s3_faults"];
+const STORES: &[&str] = &["postgres", "s3_suite", "s3_uploads", "s3_faults", "s3_matrix"];
 
 /// All tests but the suites and the stores'.
 fn unit() -> Result<()> {

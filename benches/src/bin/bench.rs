@@ -2,13 +2,13 @@
 //! the server that some of them are held against, which they start themselves.
 
 use anyhow::{Result, bail};
-use strongroom_benches::{Report, engine, http};
+use strongroom_benches::{Report, engine, http, s3};
 
 /// A group's name and how it is run.
 type Group = (&'static str, fn(&mut Report) -> Result<()>);
 
 /// All groups, in the order of a run without arguments.
-const GROUPS: &[Group] = &[("engine", engine::run), ("http", http::run)];
+const GROUPS: &[Group] = &[("engine", engine::run), ("http", http::run), ("s3", s3::run)];
 
 fn main() -> Result<()> {
     let asked: Vec<_> = std::env::args().skip(1).collect();

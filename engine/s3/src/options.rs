@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::sizes::MOST;
+
 /// Which bucket, and how it is spoken to.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -39,6 +41,9 @@ pub struct S3Options {
     pub part_bytes: u64,
     /// How many parts of one upload are sent at once.
     pub parts_at_once: usize,
+    /// The most bytes that one request has the service copy; a larger object is copied in parts, side by
+    /// side. S3 itself takes no more than 5 GiB.
+    pub copy_bytes: u64,
 }
 
 /// Bounds on time and concurrency.
@@ -80,6 +85,7 @@ impl S3Options {
             spool_folder: None,
             part_bytes: 16 << 20,
             parts_at_once: 4,
+            copy_bytes: MOST,
         }
     }
 }

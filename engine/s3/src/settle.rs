@@ -5,10 +5,10 @@ use strongroom_engine::content::{ObjectKey, StoreError};
 
 use crate::bucket::Head;
 use crate::error::temporary;
-use crate::sizes::{MOST, NUMBERS};
+use crate::sizes::NUMBERS;
 use crate::store::S3Store;
 
-/// The least that one request copies where an object is copied in parts.
+/// How much one request copies where an object is copied in parts.
 const STEP: u64 = 512 << 20;
 
 impl S3Store {
@@ -31,7 +31,7 @@ impl S3Store {
         if head(to.as_str()).await?.is_some_and(|there| there.is_copy_of(&source)) {
             return Ok(());
         }
-        let copied = if source.size <= MOST {
+        let copied = if source.size <= self.inner().copy_bytes {
             bucket.copy(from, to.as_str(), source.size).await.map_err(|refusal| refusal.at(key))
         } else {
             self.copy_in_parts(key, from, &source, to).await
@@ -60,7 +60,7 @@ impl S3Store {
         let bucket = &self.inner().bucket;
         let upload =
             bucket.create_upload(to.as_str(), false).await.map_err(|refusal| refusal.at(key))?;
-        let step = STEP.max(source.size.div_ceil(u64::from(NUMBERS)));
+        let step = STEP.min(self.inner().copy_bytes).max(source.size.div_ceil(u64::from(NUMBERS)));
         let mut copies = Vec::new();
         for number in 1..=NUMBERS {
             let begin = u64::from(number - 1) * step;

@@ -17,7 +17,7 @@ use crate::error::Refusal;
 use crate::options::S3Options;
 use crate::piece::Piece;
 use crate::pool::Pool;
-use crate::sizes::LEAST;
+use crate::sizes::{LEAST, MOST};
 use crate::state::{Rest, Saved, listed, listed_ids};
 use crate::writer::spool_failure;
 
@@ -31,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) part_bytes: u64,
     pub(crate) parts_at_once: usize,
+    pub(crate) copy_bytes: u64,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -48,6 +49,7 @@ impl S3Store {
             pool: Pool::new(options.pool_bytes, options.spool_bytes, folder),
             part_bytes: options.part_bytes.max(LEAST),
             parts_at_once: options.parts_at_once.max(1),
+            copy_bytes: options.copy_bytes.clamp(LEAST, MOST),
             entropy,
         }))
     }

@@ -26,6 +26,8 @@ pub(crate) struct S3Writer {
     /// Whether that is more than the tail holds.
     grown: bool,
     under_way: VecDeque<AbortOnDropHandle<Result<Part, StoreError>>>,
+    /// How many parts the state has that was told last.
+    told: usize,
     next: u16,
     /// Names its tails: the claim's, or one of its own where nobody claimed.
     nonce: u64,
@@ -45,8 +47,8 @@ impl S3Writer {
     ) -> Self {
         let (next, under_way) = (saved.next, VecDeque::new());
         let nonce = if saved.claims == 0 { store.random() } else { saved.nonce };
-        let (grown, spent) = (false, false);
-        Self { store, key, saved, piece, grown, under_way, next, nonce, occupied, spent }
+        let (grown, spent, told) = (false, false, saved.parts.len());
+        Self { store, key, saved, piece, grown, under_way, told, next, nonce, occupied, spent }
     }
 
     /// Begins a call: the writer is spent until it ends well.
@@ -188,9 +190,36 @@ impl ObjectWriter for S3Writer {
             self.land_one().await?;
         }
         self.keep_tail().await?;
+        self.told = self.saved.parts.len();
         self.saved.moved_on(self.next, then == Then::Writes);
         self.spent = then != Then::Writes;
         Ok(self.saved.encode())
+    }
+
+    /// The parts that landed, in order and without a gap. The numbers of those on their way count as
+    /// used, so whoever claims the object next writes other ones.
+    async fn advance(&mut self, least: u64) -> Result<Option<WriteState>, StoreError> {
+        self.begin()?;
+        while let Some(first) = self.under_way.front()
+            && (first.is_finished() || self.saved.in_parts() < least)
+        {
+            self.land_one().await?;
+        }
+        self.spent = false;
+        if self.saved.parts.len() == self.told {
+            return Ok(None);
+        }
+        // The first part that this writer sent begins with the tail.
+        if let Rest::Tail { name, .. } = std::mem::replace(&mut self.saved.rest, Rest::Nothing) {
+            self.saved.doomed.push(name);
+        }
+        self.told = self.saved.parts.len();
+        self.saved.moved_on(self.next, true);
+        Ok(Some(self.saved.encode()))
+    }
+
+    fn is_edge(&self) -> bool {
+        self.piece.length() == 0
     }
 }
 

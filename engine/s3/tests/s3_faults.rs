@@ -12,7 +12,7 @@ use self::support::{append, content, impatient, key, read, small_parts};
 const MIB: usize = 1 << 20;
 
 struct World {
-    _server: Server,
+    server: Server,
     proxy: FaultProxy,
     store: S3Store,
 }
@@ -23,7 +23,7 @@ impl World {
         let proxy = FaultProxy::before(server.address).await;
         let options = impatient(small_parts(server.options_at(proxy.address)));
         let store = S3Store::new(&options).await;
-        Self { _server: server, proxy, store }
+        Self { server, proxy, store }
     }
 
     async fn push(
@@ -39,7 +39,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_busy_service_is_asked_again() {
+async fn threat_s15_a_busy_service_is_asked_again() {
     let world = World::new().await;
     let whole = content(11 * MIB);
     for (run, operation) in [
@@ -72,7 +72,7 @@ async fn a_busy_service_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_completion_whose_every_reply_is_lost_is_decided_by_the_object() {
+async fn threat_s13_a_completion_whose_every_reply_is_lost_is_decided_by_the_object() {
     let world = World::new().await;
     let whole = content(11 * MIB);
     world.proxy.fail_next(Operation::CompleteMultipartUpload, 99, Fault::LostReply);
@@ -82,12 +82,43 @@ async fn a_completion_whose_every_reply_is_lost_is_decided_by_the_object() {
 }
 
 #[tokio::test]
-async fn a_completion_that_was_a_lie_is_no_object() {
+async fn threat_s14_a_completion_that_was_a_lie_is_no_object() {
     let world = World::new().await;
     world.proxy.fail_next(Operation::CompleteMultipartUpload, 1, Fault::Lie);
     let outcome = world.push("in-flight/1", &content(11 * MIB)).await;
     assert!(matches!(outcome, Err(StoreError::Failed { temporary: true, .. })), "{outcome:?}");
     assert_eq!(world.store.stat(&key("in-flight/1")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn threat_s14_an_object_that_is_shorter_or_other_than_what_was_sent_is_not_taken_for_it() {
+    let world = World::new().await;
+    let whole = content(11 * MIB);
+    let client = world.server.client();
+    for (name, object) in [
+        ("in-flight/1", whole.slice(..7 * MIB)),
+        ("in-flight/2", content(11 * MIB + 4).slice(4..)),
+        ("in-flight/3", Bytes::new()),
+    ] {
+        // The service says that it put the parts together, and has something else there.
+        let body = aws_sdk_s3::primitives::ByteStream::from(object.clone());
+        let put = client.put_object().bucket(world.server.bucket()).key(name).body(body);
+        put.checksum_algorithm(aws_sdk_s3::types::ChecksumAlgorithm::Crc64Nvme)
+            .send()
+            .await
+            .unwrap();
+        world.proxy.fail_next(Operation::CompleteMultipartUpload, 9, Fault::Lie);
+        let outcome = world.push(name, &whole).await;
+        world.proxy.heal();
+        let told = match (&outcome, object.len() == whole.len()) {
+            (Err(StoreError::WrongSize { expected, found, .. }), false) => {
+                *expected == whole.len() as u64 && *found == object.len() as u64
+            }
+            (Err(StoreError::Failed { temporary: false, .. }), true) => true,
+            _ => false,
+        };
+        assert!(told, "{name}: {outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use strongroom_engine::content::{BlobStore, Presigner, Then, WriteState};
+use strongroom_engine::content::{BlobStore, ObjectKey, Presigner, Then, WriteState};
 use strongroom_s3::S3Store;
-use strongroom_s3_testing::{Server, ServerKind};
+use strongroom_s3_testing::{Fault, FaultProxy, Operation, Server, ServerKind};
 
 use self::support::{append, claim, content, key, read, small_parts};
 
@@ -191,4 +191,184 @@ async fn parts_that_find_no_memory_wait_on_disk() {
         assert!(read(store, &lies).await == whole);
     };
     futures::future::join_all((0..6).map(one)).await;
+}
+
+/// Goes on from `state` with what is left of `whole` at another node, and requires that all of it is
+/// there then.
+async fn goes_on(node: &S3Store, unfinished: &ObjectKey, state: &WriteState, whole: &Bytes) {
+    let rest = whole.slice(usize::try_from(state.offset).unwrap()..);
+    let sealed = append(node, unfinished, state, 77, &rest, Then::Finishes).await.unwrap();
+    let lies = node.finish(unfinished, &sealed, &key("done")).await.unwrap();
+    node.tidy(&lies, &sealed).await.unwrap();
+    assert!(read(node, &lies).await == *whole);
+    // No tail of it is left.
+    let beside = format!("{unfinished}.");
+    assert_eq!(node.list(&beside, None, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_is_told_midway_is_durable_and_another_node_goes_on_from_each_of_it() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let options = small_parts(server.options());
+        let (store, node) = (S3Store::new(&options).await, S3Store::new(&options).await);
+        // The number of bytes that an earlier request left in a tail.
+        for (run, begun) in [0, 3 * MIB, 5 * MIB].into_iter().enumerate() {
+            // Each state that is told is one where the node may die: the run is made again up to there.
+            let mut most = usize::MAX;
+            loop {
+                let unfinished = key(&format!("in-flight/{run}-{most}"));
+                let whole = content(33 * MIB);
+                let mut state = store.start(&unfinished).await.unwrap();
+                if begun > 0 {
+                    let first = whole.slice(..begun);
+                    state =
+                        append(&store, &unfinished, &state, 1, &first, Then::Rests).await.unwrap();
+                }
+                let (mut writer, _) = claim(&store, &unfinished, &state, 2).await.unwrap();
+                let (mut told, mut written, mut edges) = (Vec::new(), begun, Vec::new());
+                for piece in whole.slice(begun..).chunks(MIB) {
+                    writer.write(vec![whole.slice_ref(piece)]).await.unwrap();
+                    written += piece.len();
+                    if writer.is_edge() {
+                        edges.push(written as u64);
+                    }
+                    let least = (written as u64).saturating_sub(15 << 20);
+                    let Some(now) = writer.advance(least).await.unwrap() else { continue };
+                    assert!(now.offset >= least && now.offset <= written as u64);
+                    assert!(edges.contains(&now.offset), "{} is no edge: {edges:?}", now.offset);
+                    let before = told.last().map_or(state.offset, |s: &WriteState| s.offset);
+                    assert!(now.offset > before, "{told:?}");
+                    told.push(now);
+                    if told.len() == most {
+                        break;
+                    }
+                }
+                if most == usize::MAX {
+                    assert!(!told.is_empty(), "{kind:?}");
+                    most = told.len();
+                } else {
+                    most -= 1;
+                }
+                drop(writer);
+                goes_on(&node, &unfinished, told.last().unwrap_or(&state), &whole).await;
+                if most == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_midway_ends_before_a_part_that_is_missing() {
+    let server = Server::start(ServerKind::Versity).await;
+    let proxy = FaultProxy::before(server.address).await;
+    let store = S3Store::new(&small_parts(server.options_at(proxy.address))).await;
+    let node = S3Store::new(&small_parts(server.options())).await;
+    let (unfinished, whole) = (key("in-flight/1"), content(21 * MIB));
+    let state = store.start(&unfinished).await.unwrap();
+    let (mut writer, _) = claim(&store, &unfinished, &state, 1).await.unwrap();
+    // The second part is slow, and those behind it are there long before it.
+    let mut parts = 0;
+    proxy.fail(move |call| {
+        parts += usize::from(call.operation == Operation::UploadPart);
+        (call.operation == Operation::UploadPart && parts == 2)
+            .then_some(Fault::Slow(Duration::from_secs(5)))
+    });
+    for piece in whole.slice(..20 * MIB).chunks(5 * MIB) {
+        writer.write(vec![whole.slice_ref(piece)]).await.unwrap();
+    }
+    let parts_there = async || {
+        let client = server.client();
+        let uploads = client.list_multipart_uploads().bucket(server.bucket()).send().await.unwrap();
+        let id = uploads.uploads()[0].upload_id().unwrap().to_owned();
+        let parts = client.list_parts().bucket(server.bucket()).key("in-flight/1").upload_id(id);
+        let parts = parts.send().await.unwrap();
+        parts.parts().iter().filter_map(|part| part.part_number()).collect::<Vec<_>>()
+    };
+    while parts_there().await != [1, 3, 4] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let told = writer.advance(0).await.unwrap().unwrap();
+    assert_eq!(told.offset, 5 << 20, "parts behind a gap are not what can be gone on from");
+    assert_eq!(writer.advance(0).await.unwrap(), None, "nothing new is there");
+
+    // Another node takes over there and then, with other bytes; what the first still sends is nothing.
+    let (mut other, claimed) = claim(&node, &unfinished, &told, 2).await.unwrap();
+    let late = writer.advance(20 << 20).await.unwrap().unwrap();
+    assert_eq!(late.offset, 20 << 20, "it waited for the slow part");
+    other.write(vec![Bytes::from(vec![9; 7 * MIB])]).await.unwrap();
+    let sealed = other.checkpoint(Then::Finishes).await.unwrap();
+    let lies = node.finish(&unfinished, &sealed, &key("done")).await.unwrap();
+    assert!(read(&node, &lies).await == [&whole[..5 * MIB], &vec![9; 7 * MIB]].concat());
+    assert_eq!(claimed.offset, 5 << 20);
+}
+
+#[tokio::test]
+async fn an_advance_that_waits_for_a_part_that_fails_fails() {
+    let server = Server::start(ServerKind::Versity).await;
+    let proxy = FaultProxy::before(server.address).await;
+    let store =
+        S3Store::new(&support::impatient(small_parts(server.options_at(proxy.address)))).await;
+    let (unfinished, whole) = (key("in-flight/1"), content(11 * MIB));
+    let state = store.start(&unfinished).await.unwrap();
+    let (mut writer, claimed) = claim(&store, &unfinished, &state, 1).await.unwrap();
+    proxy.fail_next(Operation::UploadPart, 99, Fault::Status(503, "SlowDown"));
+    writer.write(vec![whole.slice(..5 * MIB)]).await.unwrap();
+    let failed = writer.advance(5 << 20).await;
+    assert!(
+        matches!(
+            failed,
+            Err(strongroom_engine::content::StoreError::Failed { temporary: true, .. })
+        ),
+        "{failed:?}"
+    );
+    assert!(writer.checkpoint(Then::Writes).await.is_err(), "it is spent");
+    proxy.heal();
+    goes_on(&store, &unfinished, &claimed, &whole).await;
+}
+
+#[tokio::test]
+async fn a_large_object_is_copied_in_parts_that_the_service_makes() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let proxy = FaultProxy::before(server.address).await;
+        let mut options = small_parts(server.options_at(proxy.address));
+        options.copy_bytes = 6 << 20;
+        let store = S3Store::new(&options).await;
+        let whole = content(15 * MIB + 3);
+        store.put(&key("from"), whole.clone()).await.unwrap();
+        store.settle(&key("from"), &key("to")).await.unwrap();
+        assert!(read(&store, &key("to")).await == whole, "{kind:?}");
+        assert_eq!(proxy.count(Operation::UploadPartCopy), 3, "{kind:?}");
+        assert_eq!(proxy.count(Operation::CopyObject), 0, "{kind:?}");
+        // Done again it finds the copy there.
+        store.settle(&key("from"), &key("to")).await.unwrap();
+        assert_eq!(proxy.count(Operation::UploadPartCopy), 3, "{kind:?}");
+        assert_eq!(uploads_left(&server, "to").await, 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn threat_s17_of_a_hundred_who_finish_one_key_at_once_exactly_one_creates_it() {
+    for kind in BOTH {
+        let server = Server::start(kind).await;
+        let store = &S3Store::new(&server.options()).await;
+        let unfinished = &key("in-flight/1");
+        let race = |number: u64| async move {
+            let bytes = Bytes::from(format!("the bytes of {number}"));
+            let state = store.start(unfinished).await.unwrap();
+            let then = Then::Rests;
+            let state = append(store, unfinished, &state, number, &bytes, then).await.unwrap();
+            let finished = key(&format!("done/{number}"));
+            (bytes, store.finish(unfinished, &state, &finished).await.unwrap())
+        };
+        let finished = futures::future::join_all((1..=100).map(race)).await;
+        let created = finished.iter().filter(|(_, lies)| lies == unfinished).count();
+        assert_eq!(created, 1, "{kind:?}");
+        for (bytes, lies) in &finished {
+            assert!(read(store, lies).await == *bytes, "{kind:?}: {lies}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use super::fill::{Fill, Finish};
 use super::objects::{Bring, copy};
 use super::rows::SnapshotRows;
-use super::{ArchiveObject, BackupError, Stores};
+use super::{ArchiveObject, BackupError, Stores, nobody_since};
 use crate::FORMAT_VERSION;
 use crate::content::BlobStore;
 use crate::core::Settings;
@@ -38,8 +38,9 @@ pub struct CopyReport {
 /// end, into what `source` is now. The source is only read.
 ///
 /// Nobody may serve the source meanwhile: what would be acknowledged there after the copy began is not
-/// in it. Its own store sees to that where one process owns it; of a shared one the caller stops the
-/// nodes. Fails with [`BackupError::Objects`] where the source misses objects: `fsck` there tells more.
+/// in it. Its own store sees to that where one process owns it; of a shared one [`BackupError::Open`]
+/// tells who has it open, and nothing opens a target whose source was opened before the copy came to its
+/// end. Fails with [`BackupError::Objects`] where the source misses objects: `fsck` there tells more.
 /// Dropping the future, like a kill, leaves a target that no engine opens; the same copy goes on.
 pub async fn copy_storage(
     source: &Stores,
@@ -48,6 +49,8 @@ pub async fn copy_storage(
     settings: &Settings,
     watch: Watch<'_>,
 ) -> Result<CopyReport, BackupError> {
+    let begun = source.meta.now().await?;
+    nobody_since(source, begun, "the source").await?;
     let view = source.meta.snapshot().await?;
     if view.get(keys::FILLING).await?.is_some() {
         let what = "is itself a restore or copy that did not come to its end";
@@ -73,6 +76,7 @@ pub async fn copy_storage(
     while let Some(page) = rows.next().await? {
         fill.take(page, &bring, watch).await?;
     }
+    nobody_since(source, begun, "the source").await?;
     let line = "copied from other stores";
     let how = Finish { settings, line, deep: false, watch };
     let uploads = rows.uploads;

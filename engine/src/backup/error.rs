@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::ArchiveError;
 use crate::error::Error;
-use crate::id::BackupId;
+use crate::id::{BackupId, ChainId};
 use crate::meta::MetaError;
 
 /// A failed backup, restore or copy. The message says what to do.
@@ -55,6 +55,17 @@ pub enum BackupError {
         kind: &'static str,
         /// From what: a backup's id, or the mark of a source.
         of: u64,
+    },
+    /// A process has the stores open that are to be copied or filled, or had meanwhile.
+    #[error(
+        "process {holder} has {what} open: end all nodes and run this again; one that was killed counts \
+         for half a minute"
+    )]
+    Open {
+        /// Which stores.
+        what: &'static str,
+        /// Which process, by its chain in the audit trail.
+        holder: ChainId,
     },
     /// The source of a copy is no whole installation.
     #[error("the source {0}")]

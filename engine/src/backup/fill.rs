@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::objects::{Bring, Brought, bring_all};
 use super::rows::{Carried, has_object};
-use super::{BackupError, Stores, note};
+use super::{BackupError, Stores, nobody_since, note};
 use crate::Engine;
 use crate::change::{Attempt, Change};
 use crate::core::Settings;
@@ -60,6 +60,8 @@ impl Fill {
         lossy: bool,
     ) -> Result<Self, BackupError> {
         let stores = stores.clone();
+        // A node may have gone on over stores that were emptied beneath it.
+        nobody_since(&stores, stores.meta.now().await?, "the stores to be filled").await?;
         let (row, record) = match stores.meta.get(keys::FILLING).await? {
             Some(row) => {
                 let record = FillingRecord::decode(&row).map_err(Error::from)?;
@@ -233,7 +235,11 @@ async fn start(
     kind: FillKind,
     of: u64,
 ) -> Result<(Bytes, FillingRecord), BackupError> {
-    if !stores.meta.scan(prefix_range(b""), 1).await?.is_empty() {
+    // What is left of processes that had them open once is nothing.
+    let (all, open) = (prefix_range(b""), prefix_range(keys::OPEN));
+    let before = stores.meta.scan(all.start..open.start, 1).await?;
+    let behind = stores.meta.scan(open.end..all.end, 1).await?;
+    if !before.is_empty() || !behind.is_empty() {
         return Err(BackupError::NotEmpty { what: "the metadata store has an installation in it" });
     }
     let occupied = !stores.blobs.list("", None, 1).await.map_err(Error::from)?.is_empty();

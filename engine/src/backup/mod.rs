@@ -51,6 +51,8 @@ pub use verify::VerifyReport;
 
 use crate::content::BlobStore;
 use crate::meta::MetaStore;
+use crate::presence::anybody_since;
+use crate::seam::Timestamp;
 
 /// The two stores of an installation.
 #[derive(Debug, Clone)]
@@ -59,6 +61,18 @@ pub struct Stores {
     pub meta: Arc<dyn MetaStore>,
     /// The bytes.
     pub blobs: Arc<dyn BlobStore>,
+}
+
+/// Fails where a process had the installation in `stores` open at `since` or later.
+async fn nobody_since(
+    stores: &Stores,
+    since: Timestamp,
+    what: &'static str,
+) -> Result<(), BackupError> {
+    match anybody_since(&*stores.meta, since).await? {
+        Some(present) => Err(BackupError::Open { what, holder: present.chain }),
+        None => Ok(()),
+    }
 }
 
 /// The most problems a report names.

@@ -151,6 +151,14 @@ impl ObjectWriter for FaultWriter {
     async fn checkpoint(&mut self, then: Then) -> Result<WriteState, StoreError> {
         run(&self.plan, &self.key, self.writer.checkpoint(then)).await
     }
+
+    async fn advance(&mut self, least: u64) -> Result<Option<WriteState>, StoreError> {
+        run(&self.plan, &self.key, self.writer.advance(least)).await
+    }
+
+    fn is_edge(&self) -> bool {
+        self.writer.is_edge()
+    }
 }
 
 #[async_trait]

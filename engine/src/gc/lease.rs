@@ -71,6 +71,12 @@ impl Lease {
         Ok(Self { core: Arc::clone(core), nonce, lost, renewing })
     }
 
+    /// What tells it from others.
+    #[cfg(test)]
+    pub(super) fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
     /// Fails once another has it.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.lost.load(Ordering::Relaxed) {
@@ -117,7 +123,7 @@ async fn renew(core: Arc<Core>, nonce: u64, lost: Arc<AtomicBool>) {
 }
 
 /// Whether it is still ours.
-async fn renew_once(core: &Core, nonce: u64) -> Result<bool, Error> {
+pub(super) async fn renew_once(core: &Core, nonce: u64) -> Result<bool, Error> {
     let seen: Seen<CollectorRecord> = core.read(keys::COLLECTOR.to_vec()).await?;
     let Some(row) = seen.value.clone().filter(|row| row.nonce == nonce) else { return Ok(false) };
     let until = core.now().await?.plus(STANDS);

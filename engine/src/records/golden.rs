@@ -14,6 +14,7 @@ use crate::digest::{Algorithm, Hasher};
 use crate::epoch::{Epoch, EpochRecord};
 use crate::gc::cursor::{CursorRecord, Phase};
 use crate::id::{ChainId, OrganisationId};
+use crate::presence::OpenRecord;
 
 const AT: Timestamp = Timestamp(1_700_000_000_123);
 const LATER: Timestamp = Timestamp(1_700_086_400_456);
@@ -52,6 +53,7 @@ fn sha512() -> Digest {
 fn records_of_tenants_are_as_their_golden_files() {
     holds("sample", &FormatRecord { version: 1, created_at: AT });
     holds("sample", &SealedRecord { length: 300 });
+    holds("sample", &OpenRecord { since: AT, until: LATER });
     let pin = |until| PinRecord { at: AT, until, what: "a backup".to_owned() };
     let pins = [(BackupId(7), pin(None)), (BackupId(8), pin(Some(LATER)))];
     holds("sample", &PinsRecord { pins: BTreeMap::from(pins) });

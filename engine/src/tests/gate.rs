@@ -25,6 +25,7 @@ pub(crate) struct Gate {
     open: Notify,
     committed: Mutex<Vec<Commit>>,
     before: Mutex<Option<Commit>>,
+    shared: AtomicBool,
 }
 
 impl Gate {
@@ -32,7 +33,13 @@ impl Gate {
         let (armed, armed_commit) = (false.into(), false.into());
         let (reached, open) = (Notify::new(), Notify::new());
         let (committed, before) = (Mutex::default(), Mutex::default());
-        Self { inner, armed, armed_commit, reached, open, committed, before }
+        let shared = false.into();
+        Self { inner, armed, armed_commit, reached, open, committed, before, shared }
+    }
+
+    /// Says from now on that other processes may use it too.
+    pub(crate) fn share(&self) {
+        self.shared.store(true, Ordering::SeqCst);
     }
 
     /// From now on the next read of a manifest's row stops.
@@ -123,6 +130,6 @@ impl MetaStore for Gate {
     }
 
     fn is_shared(&self) -> bool {
-        self.inner.is_shared()
+        self.shared.load(Ordering::SeqCst)
     }
 }

@@ -178,8 +178,10 @@ impl Repository {
                 Err(_elapsed) => {}
             }
             let ahead = open.pipeline.taken().saturating_sub(open.record.write.offset);
-            if Instant::now() >= checkpoint_due || ahead >= settings.checkpoint_bytes {
-                if ahead > 0 {
+            let (due, full) =
+                (Instant::now() >= checkpoint_due, ahead >= settings.checkpoint_bytes);
+            if due || full {
+                if ahead > 0 && (due || !self.advance(open).await?) {
                     self.checkpoint(open).await?;
                 }
                 checkpoint_due = Instant::now() + interval;
@@ -248,6 +250,23 @@ impl Repository {
         Ok(())
     }
 
+    /// Lets the row say what is durable already, while the rest is on its way, so that a stream which
+    /// fills the way never waits for it to be empty. Waits until a quarter of what may be lost is free
+    /// again; false where the store can't tell, or that is not to be had so.
+    async fn advance(&self, open: &mut Open) -> Result<bool, Error> {
+        let stays = self.core.settings.checkpoint_bytes / 4 * 3;
+        let least = open.pipeline.taken().saturating_sub(stays);
+        let checkpoint = match open.pipeline.advance(least).await {
+            Ok(Some(checkpoint)) => checkpoint,
+            Ok(None) => return Ok(false),
+            Err(error) => return Err(self.not_durable(open.id, &open.seen, error).await?),
+        };
+        let enough = checkpoint.write.offset >= least;
+        let reserved_bytes = open.record.reserved_bytes;
+        self.keep_checkpoint(open, checkpoint, |_| reserved_bytes).await?;
+        Ok(enough)
+    }
+
     /// Makes what came durable, and the row say so.
     async fn checkpoint(&self, open: &mut Open) -> Result<(), Error> {
         let reserved_bytes = open.record.reserved_bytes;
@@ -267,15 +286,36 @@ impl Repository {
         then: Then,
         reserve: impl FnOnce(u64) -> u64,
     ) -> Result<(), Error> {
-        let Checkpoint { hasher, write } = match open.pipeline.checkpoint(then).await {
+        let checkpoint = match open.pipeline.checkpoint(then).await {
             Ok(checkpoint) => checkpoint,
-            Err(CheckpointError::Sync(error)) => {
-                // What was written is garbage, whatever a later sync would say.
-                self.give_up(open.id, &open.seen, UploadEnd::Failed).await?;
-                return Err(error.into());
-            }
-            Err(CheckpointError::Write(error)) => return Err(error),
+            Err(error) => return Err(self.not_durable(open.id, &open.seen, error).await?),
         };
+        self.keep_checkpoint(open, checkpoint, reserve).await
+    }
+
+    /// What becomes of an upload whose bytes could not be made durable.
+    async fn not_durable(
+        &self,
+        id: SessionId,
+        seen: &Seen<SessionRecord>,
+        error: CheckpointError,
+    ) -> Result<Error, Error> {
+        match error {
+            CheckpointError::Sync(error) => {
+                // What was written is garbage, whatever a later sync would say.
+                self.give_up(id, seen, UploadEnd::Failed).await?;
+                Ok(error.into())
+            }
+            CheckpointError::Write(error) => Ok(error),
+        }
+    }
+
+    async fn keep_checkpoint(
+        &self,
+        open: &mut Open,
+        Checkpoint { hasher, write }: Checkpoint,
+        reserve: impl FnOnce(u64) -> u64,
+    ) -> Result<(), Error> {
         let hash = hasher.map_or_else(|| open.record.hash.clone(), |hasher| hasher.save());
         open.room.keep(open.room_until.saturating_sub(write.offset));
         let reserved_bytes = reserve(write.offset);

@@ -1,6 +1,7 @@
 //! Hashing and writing side by side: while one batch of bytes is hashed on one thread and written
 //! on another, the next is gathered. Nothing is copied, and nothing is held but two batches.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -36,6 +37,10 @@ struct Lanes {
     /// Absent where an older program's state could not be read: the bytes are read again at the
     /// end.
     hasher: Option<Hasher>,
+    /// The offset after all bytes that are with the writer.
+    written: u64,
+    /// The hash states at those offsets that the writer may yet come to say are durable.
+    edges: VecDeque<(u64, Option<Hasher>)>,
     /// Held by the work under way, so that nobody else writes while it lasts even where the
     /// request was given up.
     _writing: Arc<Writing>,
@@ -55,7 +60,13 @@ impl Pipeline {
         offset: u64,
     ) -> Self {
         Self {
-            idle: Some(Lanes { writer, hasher, _writing: writing }),
+            idle: Some(Lanes {
+                writer,
+                hasher,
+                written: offset,
+                edges: VecDeque::new(),
+                _writing: writing,
+            }),
             busy: None,
             gathered: Vec::new(),
             joined: BytesMut::new(),
@@ -95,7 +106,7 @@ impl Pipeline {
         let mut lanes = self.settle().await?;
         self.gather_joined();
         let batch = std::mem::take(&mut self.gathered);
-        self.gathered_bytes = 0;
+        let length = std::mem::take(&mut self.gathered_bytes);
         self.busy = Some(tokio::spawn(async move {
             let hashing = lanes.hasher.take().map(|mut hasher| {
                 let batch = batch.clone();
@@ -112,6 +123,10 @@ impl Pipeline {
                 lanes.hasher = Some(hashed.map_err(|e| Error::Unavailable(e.to_string()))?);
             }
             written?;
+            lanes.written += u64::try_from(length).unwrap_or(u64::MAX);
+            if lanes.writer.is_edge() {
+                lanes.edges.push_back((lanes.written, lanes.hasher.clone()));
+            }
             Ok(lanes)
         }));
         Ok(())
@@ -131,8 +146,25 @@ impl Pipeline {
         let mut lanes = self.drain().await?;
         let write = lanes.writer.checkpoint(then).await.map_err(CheckpointError::of)?;
         let hasher = lanes.hasher.clone();
+        lanes.edges.clear();
         self.idle = Some(lanes);
         Ok(Checkpoint { hasher, write })
+    }
+
+    /// What is durable already of the bytes taken so far, where the writer can tell while others are on
+    /// their way; waits until that is `least` bytes of the object, or nothing is on its way any more.
+    pub(super) async fn advance(
+        &mut self,
+        least: u64,
+    ) -> Result<Option<Checkpoint>, CheckpointError> {
+        let mut lanes = self.settle().await.map_err(CheckpointError::Write)?;
+        let advanced = lanes.writer.advance(least).await.map_err(CheckpointError::of)?;
+        let checkpoint = match advanced {
+            None => None,
+            Some(write) => Some(lanes.at_edge(write).map_err(CheckpointError::Write)?),
+        };
+        self.idle = Some(lanes);
+        Ok(checkpoint)
     }
 
     /// Waits until all bytes taken so far are hashed and with the writer.
@@ -141,6 +173,21 @@ impl Pipeline {
             self.dispatch().await.map_err(CheckpointError::Write)?;
         }
         self.settle().await.map_err(CheckpointError::Write)
+    }
+}
+
+impl Lanes {
+    /// What the writer says is durable, with the hash state of the same offset.
+    fn at_edge(&mut self, write: WriteState) -> Result<Checkpoint, Error> {
+        while let Some((offset, hasher)) = self.edges.pop_front() {
+            if offset == write.offset {
+                return Ok(Checkpoint { hasher, write });
+            }
+        }
+        let offset = write.offset;
+        Err(Error::Unavailable(format!(
+            "the blob store tells of an edge at {offset}, where none was"
+        )))
     }
 }
 
@@ -197,6 +244,69 @@ mod tests {
             let offset = batches.iter().flatten().map(|bytes| bytes.len() as u64).sum();
             Ok(WriteState { offset, state: Vec::new() })
         }
+    }
+
+    /// Makes parts of 100 bytes or more, of which all but the last two are durable.
+    #[derive(Default)]
+    struct Parts {
+        ends: Vec<u64>,
+        open: u64,
+        told: u64,
+    }
+
+    #[async_trait]
+    impl ObjectWriter for Parts {
+        async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError> {
+            self.open += batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+            if self.open >= 100 {
+                self.ends.push(self.ends.last().unwrap_or(&0) + self.open);
+                self.open = 0;
+            }
+            Ok(())
+        }
+
+        async fn checkpoint(&mut self, _then: Then) -> Result<WriteState, StoreError> {
+            let offset = self.ends.last().unwrap_or(&0) + self.open;
+            Ok(WriteState { offset, state: Vec::new() })
+        }
+
+        async fn advance(&mut self, least: u64) -> Result<Option<WriteState>, StoreError> {
+            let durable = self.ends.iter().rev().nth(2).copied().unwrap_or(0);
+            if durable < least || std::mem::replace(&mut self.told, durable) == durable {
+                return Ok(None);
+            }
+            Ok(Some(WriteState { offset: durable, state: Vec::new() }))
+        }
+
+        fn is_edge(&self) -> bool {
+            self.open == 0
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_durable_midway_comes_with_the_hash_of_exactly_that() {
+        let content: Vec<u8> = (0..2_000_u32).map(|n| (n % 251) as u8).collect();
+        let writing = Writers::default().begin(SessionId([1; 16])).unwrap();
+        let hasher = Some(Hasher::new(Algorithm::Sha256));
+        let mut pipeline = Pipeline::new(Box::new(Parts::default()), hasher, writing, 0);
+        let mut told = Vec::new();
+        for piece in content.chunks(70) {
+            pipeline.take(Bytes::copy_from_slice(piece), 70).await.unwrap();
+            let Ok(advanced) = pipeline.advance(0).await else { panic!("it can't fail") };
+            let Some(Checkpoint { hasher, write }) = advanced else { continue };
+            let durable = usize::try_from(write.offset).unwrap();
+            assert!(write.offset < pipeline.taken());
+            let hashed = hasher.unwrap().finish();
+            assert_eq!(hashed, Digest::of(Algorithm::Sha256, &content[..durable]));
+            told.push(write.offset);
+        }
+        assert!(told.is_sorted() && told.len() > 5, "{told:?}");
+        let Ok(checkpoint) = pipeline.checkpoint(Then::Finishes).await else {
+            panic!("it can't fail")
+        };
+        assert_eq!(checkpoint.write.offset, 2_000);
+        let hashed = checkpoint.hasher.unwrap().finish();
+        assert_eq!(hashed, Digest::of(Algorithm::Sha256, &content));
     }
 
     #[tokio::test]

@@ -91,6 +91,8 @@ impl App {
         };
         let records = engine.extension(NAMESPACE);
         let identity = Embedded::open(records, seams.clone(), master, identity(config)).await?;
+        // Where several share the stores, nobody copies them or fills them meanwhile.
+        engine.announce().await?;
         Ok(Self { engine, identity, seams, folder })
     }
 

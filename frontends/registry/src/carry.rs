@@ -40,7 +40,7 @@ pub(crate) async fn restore(
     options.deep = asked.deep;
     options.settings = storage::settings(config);
     // The key before the rows that it opens; a folder that has another one is not empty.
-    folder.install_master_key(&key)?;
+    install(config, &folder, &key)?;
     let bar = Bar::new(json);
     let watch = |progress: &Progress| bar.show(progress.phase, progress.done, progress.bytes);
     let restored = backup::restore(&from, &stores, &seams, &options, &watch).await;
@@ -62,6 +62,27 @@ fn master_key(asked: &Restore) -> Result<Vec<u8>, Failure> {
         }
         Failure::failed(format!("can't read the master key {}: {error}", path.display()))
     })
+}
+
+/// Puts the master key where the new installation looks for it; a file that the settings name has to be
+/// there, with the same key.
+fn install(config: &Config, folder: &DataFolder, key: &[u8]) -> Result<(), Failure> {
+    let Some(file) = &config.identity.master_key_file else {
+        return folder.install_master_key(key);
+    };
+    match std::fs::read(file) {
+        Ok(there) if there == key => Ok(()),
+        Ok(_) => Err(Failure::failed(format!(
+            "identity.master_key_file {} is another key than the installation's that is brought here: put \
+             that one there",
+            file.display()
+        ))),
+        Err(error) => Err(Failure::failed(format!(
+            "can't read identity.master_key_file {}: {error}; put the key there of the installation that is \
+             brought here",
+            file.display()
+        ))),
+    }
 }
 
 fn outcome(config: &Config, report: &RestoreReport) -> Outcome {
@@ -106,11 +127,11 @@ pub(crate) async fn copy_storage(
     let seams = Seams::default();
     let source = storage::open(config, &folder, &seams).await?;
     let stores = storage::open(target, &into, &seams).await?;
-    let path = folder.master_path();
+    let path = config.identity.master_key_file.clone().unwrap_or_else(|| folder.master_path());
     let key = std::fs::read(&path).map_err(|error| {
         Failure::failed(format!("can't read the master key {}: {error}", path.display()))
     })?;
-    into.install_master_key(&key)?;
+    install(target, &into, &key)?;
     let settings = storage::settings(target);
     let bar = Bar::new(json);
     let watch = |progress: &Progress| bar.show(progress.phase, progress.done, progress.bytes);

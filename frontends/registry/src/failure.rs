@@ -73,7 +73,9 @@ impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
         match error {
             BackupError::Engine(error) => error.into(),
-            BackupError::FolderBusy { .. } => Self::away(error.to_string()),
+            BackupError::FolderBusy { .. } | BackupError::Open { .. } => {
+                Self::away(error.to_string())
+            }
             error => Self::failed(error.to_string()),
         }
     }

@@ -2,10 +2,12 @@
 //! mocked. Each client has a registry and a folder of its own, so that it can be run alone, and
 //! ends with a collection and a check beside the serving process, and a check after it.
 
+mod carry;
 mod cluster;
 mod cosign;
 mod docker;
 mod helm;
+mod large;
 mod nodes;
 mod oras;
 mod redirect;
@@ -29,7 +31,8 @@ use crate::site::{Ground, Site};
 /// Arguments of `cargo xtask clients`.
 #[derive(Args)]
 pub struct ClientsArgs {
-    /// oras, resume, redirect, nodes, docker, helm, cosign, or all
+    /// oras, resume, redirect, nodes, carry, docker, helm, cosign, large, or all; large is part of all
+    /// where `STRONGROOM_LONG` is set
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
@@ -44,18 +47,25 @@ type Check = fn(&mut Scene) -> Result<()>;
 const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("oras", oras::check, &Ground::ALL),
     ("resume", resume::check, &Ground::ALL),
-    ("redirect", redirect::check, &[Ground::Bucket]),
+    ("redirect", redirect::check, &[Ground::Bucket, Ground::OtherBucket]),
     ("nodes", nodes::check, &[Ground::Nodes]),
+    ("carry", carry::check, &[Ground::Folder]),
     ("docker", docker::check, &Ground::ALL),
     ("helm", helm::check, &Ground::ALL),
     ("cosign", cosign::check, &[Ground::Folder]),
+    ("large", large::check, &[Ground::Bucket]),
 ];
+
+/// Those that take too long for each run.
+const LONG: &[&str] = &["large"];
 
 /// How the registry of a client's test is set up.
 fn setup(ground: Ground) -> Setup {
     match ground {
         Ground::Folder => Setup::default(),
-        Ground::Bucket => Setup::default().with("STRONGROOM_REDIRECTS_MIN_SIZE", "0B"),
+        Ground::Bucket | Ground::OtherBucket => {
+            Setup::default().with("STRONGROOM_REDIRECTS_MIN_SIZE", "0B")
+        }
         Ground::Nodes => Setup::default().with("STRONGROOM_REDIRECTS_ENABLED", "false"),
     }
 }
@@ -73,9 +83,11 @@ pub fn clients(args: &ClientsArgs) -> Result<()> {
         Some(program) => program.canonicalize()?,
         None => registry::build()?,
     };
+    let long = std::env::var_os("STRONGROOM_LONG").is_some();
     let mut failed = Vec::new();
     for (client, check, grounds) in CLIENTS {
-        if !all && !args.clients.iter().any(|wanted| wanted == client) {
+        let wanted = all && (long || !LONG.contains(client));
+        if !wanted && !args.clients.iter().any(|wanted| wanted == client) {
             continue;
         }
         for ground in *grounds {
@@ -106,6 +118,7 @@ pub fn all() -> Result<()> {
 
 /// What one client's test has to itself.
 struct Scene {
+    program: PathBuf,
     folder: TempDir,
     ground: Ground,
     registry: Site,
@@ -115,7 +128,7 @@ impl Scene {
     fn new(program: &Path, ground: Ground) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("strongroom-clients-").tempdir()?;
         let registry = Site::start(program, folder.path(), ground, setup(ground))?;
-        Ok(Self { folder, ground, registry })
+        Ok(Self { program: program.to_owned(), folder, ground, registry })
     }
 
     /// The client's test, then what every client's test ends with.

@@ -116,7 +116,7 @@ fn client(number: u64, address: &str, told: &Told) {
 }
 
 /// Pushes an image; `None` where somebody was away, and said so.
-fn push(client: &Client, tag: &str, blob: &[u8]) -> Result<Option<String>> {
+pub(super) fn push(client: &Client, tag: &str, blob: &[u8]) -> Result<Option<String>> {
     let repository = format!("/v2/{HOME}/nodes");
     let mut parts = Vec::new();
     for part in [&b"{}"[..], blob] {
@@ -158,7 +158,7 @@ fn says_when<B>(answer: &Response<B>) -> bool {
     answer.headers().contains_key("retry-after")
 }
 
-fn read_back(client: &Client, tag: &str, wanted: &str, blob: &[u8]) -> Result<()> {
+pub(super) fn read_back(client: &Client, tag: &str, wanted: &str, blob: &[u8]) -> Result<()> {
     let repository = format!("/v2/{HOME}/nodes");
     let mut manifest = expect(client.get(&format!("{repository}/manifests/{tag}"))?, 200)?;
     let manifest = manifest.body_mut().read_to_vec()?;

@@ -123,7 +123,7 @@ async fn a_server_that_is_away_is_said_so_at_once_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_whose_connection_is_cut_happens_once() {
+async fn threat_s35_a_commit_whose_connection_is_cut_happens_once() {
     let server = Server::start();
     let options = server.fresh().await;
     let proxy = Proxy::start(server.port()).await;
@@ -195,7 +195,7 @@ async fn whoever_asks_waits_for_what_is_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_database_undoes_is_tried_again_and_never_half_there() {
+async fn threat_s36_what_the_database_undoes_is_tried_again_and_never_half_there() {
     let server = Server::start();
     let options = server.fresh().await;
     let store = PostgresStore::open(options.clone()).await.unwrap();
@@ -235,7 +235,7 @@ async fn what_the_database_undoes_is_tried_again_and_never_half_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_held_too_long_and_an_exhausted_pool_end_in_time() {
+async fn threat_s36_a_lock_held_too_long_and_an_exhausted_pool_end_in_time() {
     let server = Server::start();
     let mut options = server.fresh().await;
     options.connections = 2;
@@ -265,6 +265,35 @@ async fn a_lock_held_too_long_and_an_exhausted_pool_end_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_takes_too_long_is_ended_and_its_connection_goes_on() {
+    let server = Server::start();
+    let mut options = server.fresh().await;
+    (options.connections, options.readers) = (1, 1);
+    options.statement_timeout = Duration::from_millis(300);
+    options.lock_timeout = Duration::from_mins(1);
+    let store = PostgresStore::open(options.clone()).await.unwrap();
+    store.commit(put("before")).await.unwrap();
+    let mut by_hand = server.client(&schema_of(&options.url)).await;
+    let held = by_hand.transaction().await.unwrap();
+    held.batch_execute("LOCK TABLE strongroom_rows IN ACCESS EXCLUSIVE MODE").await.unwrap();
+
+    let start = Instant::now();
+    for _ in 0..2 {
+        let read = store.get(b"before").await;
+        assert!(matches!(read, Err(MetaError::Unavailable(_))), "{read:?}");
+        let scanned = store.scan(prefix_range(b""), 10).await;
+        assert!(matches!(scanned, Err(MetaError::Unavailable(_))), "{scanned:?}");
+        let committed = store.commit(put("while")).await;
+        assert!(matches!(committed, Err(MetaError::Unavailable(_))), "{committed:?}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(8), "it took {:?}", start.elapsed());
+    held.commit().await.unwrap();
+    store.commit(put("after")).await.unwrap();
+    assert!(store.get(b"before").await.unwrap().is_some());
+    assert_eq!(store.get(b"while").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_and_a_required_row_survive_a_session_set_otherwise() {
     let server = Server::start();
     // A database whose defaults would make the locks worthless.
@@ -282,7 +311,7 @@ async fn a_snapshot_and_a_required_row_survive_a_session_set_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_would_lose_commits_is_refused() {
+async fn threat_s34_a_server_that_would_lose_commits_is_refused() {
     let server = Server::start();
     let options = server.fresh().await;
     server.execute("ALTER ROLE postgres SET synchronous_commit = off").await;

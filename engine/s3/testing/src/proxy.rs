@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -64,8 +65,12 @@ pub enum Fault {
     Hang,
     /// It does what it should, and the connection ends without an answer.
     LostReply,
-    /// It is answered as done, and does nothing.
+    /// It is answered as done, and does nothing; a listing is one of an empty bucket.
     Lie,
+    /// It does what it should, only so much later.
+    Slow(Duration),
+    /// The first half of its body comes through, and then the connection ends.
+    Cut,
     /// It does what it should; of its answer's body the first half comes, and then the end.
     Short,
 }
@@ -200,6 +205,18 @@ async fn serve(
         Some(Fault::Status(status, code)) => refuse(status, code),
         Some(Fault::Reset) => Err("the connection is reset".into()),
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Slow(delay)) => {
+            tokio::time::sleep(delay).await;
+            forward(upstream, request).await
+        }
+        Some(Fault::Cut) => {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let half = body.slice(..body.len() / 2);
+            // The head says that there is more.
+            send(upstream, Request::from_parts(head, cut(half))).await?;
+            Err("the connection is cut".into())
+        }
         Some(Fault::LostReply) => {
             let answered = forward(upstream, request).await?;
             answered.into_body().collect().await?;
@@ -213,21 +230,30 @@ async fn serve(
             let (head, body) = forward(upstream, request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             let half = body.slice(..body.len() / 2);
-            let cut = [Ok(Frame::data(half)), Err(Spoiled::from("the answer is cut"))];
-            // In its turn, so that the first half is sent before the end is.
-            let cut = stream::iter(cut).then(|frame| async {
-                tokio::task::yield_now().await;
-                frame
-            });
-            Ok(Response::from_parts(head, BodyExt::boxed(StreamBody::new(Box::pin(cut)))))
+            Ok(Response::from_parts(head, cut(half)))
         }
     }
+}
+
+/// A body that ends in an error after `bytes`.
+fn cut(bytes: Bytes) -> Body {
+    let frames = [Ok(Frame::data(bytes)), Err(Spoiled::from("it is cut"))];
+    // In its turn, so that the bytes are sent before the end is.
+    let frames = stream::iter(frames).then(|frame| async {
+        tokio::task::yield_now().await;
+        frame
+    });
+    BodyExt::boxed(StreamBody::new(Box::pin(frames)))
 }
 
 async fn forward(
     upstream: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Spoiled> {
+    send(upstream, request.map(|body| body.map_err(Spoiled::from).boxed())).await
+}
+
+async fn send(upstream: SocketAddr, request: Request<Body>) -> Result<Response<Body>, Spoiled> {
     let connection = TokioIo::new(TcpStream::connect(upstream).await?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(connection).await?;
     tokio::spawn(connection);
@@ -256,6 +282,16 @@ fn lie(call: &Call) -> Response<Body> {
         ),
         Operation::CopyObject => {
             format!("<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>")
+        }
+        Operation::ListObjectsV2 => {
+            "<ListBucketResult><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated>\
+             </ListBucketResult>"
+                .to_owned()
+        }
+        Operation::ListMultipartUploads => {
+            "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>\
+             </ListMultipartUploadsResult>"
+                .to_owned()
         }
         _ => String::new(),
     };

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
+pub(crate) mod installation;
+
 use std::time::Duration;
 
 use bytes::Bytes;

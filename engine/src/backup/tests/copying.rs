@@ -74,6 +74,62 @@ async fn a_copy_that_broke_off_goes_on_with_what_the_source_is_then() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_serves_is_neither_copied_nor_filled() {
+    let seams = seams();
+    let world = filled().await;
+    world.gate.share();
+    let source = stores_of(&world.engine);
+    world.engine.announce().await.unwrap();
+    let refused = copied(&source, &empty(&seams), &seams).await;
+    let Err(BackupError::Open { what: "the source", holder }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(holder, world.engine.core.chain);
+
+    // It ends; but another comes and goes while the copy is on its way, when the last object is read.
+    world.engine.close().await.unwrap();
+    world.clock.advance(std::time::Duration::from_secs(1));
+    let target = empty(&seams);
+    let (again, clock) = (world.engine.clone(), Arc::clone(&world.clock));
+    let came = std::sync::atomic::AtomicBool::new(false);
+    let watch = move |progress: &crate::gc::Progress| {
+        if progress.phase == "records" && !came.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            clock.advance(std::time::Duration::from_secs(1));
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(async {
+                    again.announce().await.unwrap();
+                    again.close().await.unwrap();
+                });
+            });
+        }
+    };
+    let refused = copy_storage(&source, &target, &seams, &Settings::default(), &watch).await;
+    assert!(matches!(refused, Err(BackupError::Open { .. })), "{refused:?}");
+    assert_eq!(target.meta.get(keys::FORMAT).await.unwrap(), None, "nothing opens it");
+
+    world.clock.advance(std::time::Duration::from_secs(1));
+    let report = copied(&source, &target, &seams).await.unwrap();
+    assert!(report.fsck.is_clean(), "{:?}", report.fsck.findings);
+    assert!(report.there.count > 0, "{report:?}");
+
+    // A node that goes on over stores which were emptied beneath it keeps saying so.
+    for (key, _) in source.meta.scan(crate::meta::prefix_range(b""), 10_000).await.unwrap() {
+        let mut commit = crate::meta::Commit::new(crate::meta::CommitId(seams.random_16()));
+        commit.delete.push(key);
+        source.meta.commit(commit).await.unwrap();
+    }
+    for entry in source.blobs.list("", None, 1000).await.unwrap() {
+        source.blobs.delete(&entry.key).await.unwrap();
+    }
+    world.engine.announce().await.unwrap();
+    let refused = copied(&target, &source, &seams).await;
+    let there = matches!(refused, Err(BackupError::Open { what: "the stores to be filled", .. }));
+    assert!(there, "{refused:?}");
+    world.clock.advance(std::time::Duration::from_secs(31));
+    copied(&target, &source, &seams).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_brought_is_not_brought_again() {
     let seams = seams();

@@ -83,29 +83,38 @@ async fn what_a_killed_put_left_is_gone_after_the_next_start() {
     assert_eq!(bytes, b"kept");
 }
 
-#[tokio::test]
-async fn a_dropped_write_ends_before_the_next_writer_begins() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let unfinished = key("in-flight/01");
-    let state = store.start(&unfinished).await.unwrap();
-    let mut writer = store.resume(&unfinished, &state).await.unwrap();
-    let batch = vec![Bytes::from(vec![7; 4 << 20]); 4];
+#[test]
+fn a_dropped_write_ends_before_the_next_writer_begins() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let unfinished = key("in-flight/01");
+        let state = store.start(&unfinished).await.unwrap();
+        let mut writer = store.resume(&unfinished, &state).await.unwrap();
+        // The pool's one thread is held up, so the write can't be over when it is dropped.
+        let (let_go, held_up) = std::sync::mpsc::channel::<()>();
+        let holding = tokio::task::spawn_blocking(move || held_up.recv());
 
-    // Polled once, so that the write is in the blocking pool, and then dropped.
-    let mut write = writer.write(batch);
-    assert!(futures::poll!(&mut write).is_pending());
-    drop(write);
-    let mut next = store.resume(&unfinished, &state).await.unwrap();
-    next.write(vec![Bytes::from_static(b"new")]).await.unwrap();
-    let state = next.checkpoint(Then::Writes).await.unwrap();
+        let mut write = writer.write(vec![Bytes::from(vec![7; 4 << 20]); 4]);
+        assert!(futures::poll!(&mut write).is_pending());
+        drop(write);
+        let mut resume = store.resume(&unfinished, &state);
+        for _ in 0..10 {
+            assert!(futures::poll!(&mut resume).is_pending(), "two are at work on one file");
+            tokio::task::yield_now().await;
+        }
+        let_go.send(()).unwrap();
+        let mut next = resume.await.unwrap();
+        holding.await.unwrap().unwrap();
+        next.write(vec![Bytes::from_static(b"new")]).await.unwrap();
+        let state = next.checkpoint(Then::Writes).await.unwrap();
 
-    assert_eq!(state.offset, 3);
-    assert_eq!(std::fs::read(dir.path().join("objects/in-flight/01")).unwrap(), b"new");
-    assert!(
-        writer.checkpoint(Then::Writes).await.is_err(),
-        "a writer whose call was dropped is spent"
-    );
+        assert_eq!(state.offset, 3);
+        assert_eq!(std::fs::read(dir.path().join("objects/in-flight/01")).unwrap(), b"new");
+        let late = writer.checkpoint(Then::Writes).await;
+        assert!(late.is_err(), "a writer whose call was dropped is spent");
+    });
 }
 
 #[tokio::test]

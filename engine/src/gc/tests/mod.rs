@@ -3,6 +3,7 @@
 mod checking;
 mod collecting;
 mod healing;
+mod leasing;
 mod racing;
 
 use std::time::Duration;

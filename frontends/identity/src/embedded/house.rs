@@ -74,6 +74,12 @@ impl House {
         Self { identity, ..self }
     }
 
+    /// Another process over the same records.
+    pub(crate) async fn neighbour(&self) -> Embedded {
+        let options = Options { cost: CHEAP, ..Options::default() };
+        open(&self.engine, self.seams.clone(), options).await
+    }
+
     pub(crate) async fn sign_in(&self, credentials: &Credentials) -> Result<Caller, IdentityError> {
         Ok(self.vouched(credentials).await?.caller)
     }

@@ -354,6 +354,27 @@ async fn keys_rotate_and_tokens_of_the_old_one_live_on() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_key_that_another_process_made_just_now_is_known_everywhere() {
+    let house = House::new().await;
+    let other = house.neighbour().await;
+    house.clock.advance(Duration::from_hours(25));
+    house.identity.rotate_keys().await.unwrap();
+    let new = house.exchange(Credentials::None, &[]).await.issued.token;
+    let authenticate =
+        async |token: &str| other.authenticate(&bearer(token), Origin::default()).await.map(drop);
+    authenticate(&new).await.unwrap();
+    authenticate(&new).await.unwrap();
+
+    // A key that nobody made is nobody's, however often it is shown.
+    let stranger = House::new().await;
+    let foreign = stranger.exchange(Credentials::None, &[]).await.issued.token;
+    for _ in 0..3 {
+        wrong(authenticate(&foreign).await);
+    }
+    authenticate(&new).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_challenge_sends_clients_to_the_endpoint_where_it_is_known() {
     let house = House::new().await;
     let values = house.identity.challenge(

@@ -1,0 +1,166 @@
+//! Pushing and pulling a large blob, and pushing it while one request of a hundred fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use futures::StreamExt;
+use strongroom_engine::Chunk;
+use strongroom_engine::access::Action;
+use strongroom_engine::content::ObjectRead;
+use strongroom_engine::digest::{Algorithm, Digest};
+use strongroom_s3::S3Store;
+use strongroom_s3_testing::{Fault, FaultProxy, Server};
+
+use super::bare::Bare;
+use super::{LARGE, MIB, ROUNDS};
+use crate::figure::{Goal, Report, median};
+use crate::world::{World, parts, random_bytes};
+
+/// As a frontend hands bytes on.
+const PIECE: usize = 256 << 10;
+
+pub(super) async fn run(report: &mut Report, server: &Server, name: &str) -> Result<()> {
+    let bare = Bare::of(server);
+    let mut content = Vec::from(random_bytes(LARGE));
+    let blobs = Arc::new(S3Store::new(&server.options()).await);
+    let world = World::with_bytes_in(blobs).await?;
+    let (mut plain, mut whole, mut chunked, mut finish) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut get, mut pull) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let bytes = fresh(&mut content, 2 * round)?;
+        let begin = Instant::now();
+        bare.upload("bare", &bytes).await?;
+        plain.push(rate(begin));
+
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let begin = Instant::now();
+        push(&world, &bytes, &digest).await?;
+        whole.push(rate(begin));
+
+        let begin = Instant::now();
+        ensure!(bare.download("bare").await? == LARGE, "other bytes came");
+        get.push(rate(begin));
+        let begin = Instant::now();
+        ensure!(download(&world, &digest).await? == LARGE, "other bytes came");
+        pull.push(rate(begin));
+
+        let bytes = fresh(&mut content, 2 * round + 1)?;
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let repository = world.open("large", Action::Push).await?;
+        let begin = Instant::now();
+        let upload = repository.start_upload(None, None).await?;
+        repository.append(upload.id, Chunk::default(), parts(&bytes, PIECE)).await?;
+        let last = Instant::now();
+        repository.finish_upload(upload.id, &digest).await?;
+        finish.push(last.elapsed().as_secs_f64() * 1000.0);
+        chunked.push(rate(begin));
+        // What is moved to its place behind the push must not slow the next round.
+        world.engine.collect(&strongroom_engine::gc::CollectOptions::everything(), &|_| {}).await?;
+        bare.delete("bare").await?;
+    }
+    let against = ("a plain client, four parts at once, MB/s", median(plain));
+    let goal = Goal::RatioAtLeast(0.85);
+    let figure = format!("push 512 MiB to {name} in one request");
+    report.figure(&figure, (median(whole), "MB/s"), against, goal)?;
+    let figure = format!("push 512 MiB to {name} in one chunk and finish");
+    report.figure(&figure, (median(chunked), "MB/s"), against, goal)?;
+    report.figure(
+        &format!("finish after the last of 512 MiB on {name}"),
+        (median(finish), "ms"),
+        ("bound, ms", 100.0),
+        Goal::RatioAtMost(1.0),
+    )?;
+    report.figure(
+        &format!("pull 512 MiB from {name} through the engine"),
+        (median(pull), "MB/s"),
+        ("one GET of a plain client, MB/s", median(get)),
+        Goal::RatioAtLeast(0.85),
+    )?;
+    faults(report, server, name, &mut content).await
+}
+
+/// Through a proxy, with and without faults.
+async fn faults(
+    report: &mut Report,
+    server: &Server,
+    name: &str,
+    content: &mut [u8],
+) -> Result<()> {
+    let proxy = FaultProxy::before(server.address).await;
+    let mut options = server.options_at(proxy.address);
+    options.prefix = "faults/".to_owned();
+    // Small parts, so that there are enough requests to fail.
+    options.part_bytes = 5 << 20;
+    let world = World::with_bytes_in(Arc::new(S3Store::new(&options).await)).await?;
+    let (mut sound, mut failing) = (Vec::new(), Vec::new());
+    let part = 128 * MIB;
+    let count = Arc::new(AtomicU64::new(0));
+    for round in 0..4 * ROUNDS {
+        for fails in [false, true] {
+            let bytes = fresh(content, 100 + 2 * round + usize::from(fails))?.slice(..part);
+            let digest = Digest::of(Algorithm::Sha256, &bytes);
+            if fails {
+                let count = Arc::clone(&count);
+                proxy.fail(move |_| match count.fetch_add(1, Ordering::Relaxed) % 200 {
+                    50 => Some(Fault::Status(503, "SlowDown")),
+                    150 => Some(Fault::LostReply),
+                    _ => None,
+                });
+            } else {
+                proxy.heal();
+            }
+            let begin = Instant::now();
+            push(&world, &bytes, &digest).await?;
+            let rate = part as f64 / 1e6 / begin.elapsed().as_secs_f64();
+            if fails { failing.push(rate) } else { sound.push(rate) }
+        }
+    }
+    // All of the rounds together: in most of them nothing fails.
+    let mean =
+        |rates: &[f64]| rates.len() as f64 / rates.iter().map(|rate| 1.0 / rate).sum::<f64>();
+    report.figure(
+        &format!("push to {name} while one request of a hundred fails"),
+        (mean(&failing), "MB/s"),
+        ("while none does, MB/s", mean(&sound)),
+        Goal::RatioAtLeast(0.7),
+    )
+}
+
+/// Bytes that were never pushed: what is there already would not be kept a second time.
+fn fresh(content: &mut [u8], round: usize) -> Result<Bytes> {
+    if let Some(first) = content.first_mut() {
+        *first = u8::try_from(round)?;
+    }
+    Ok(Bytes::copy_from_slice(content))
+}
+
+async fn push(world: &World, bytes: &Bytes, digest: &Digest) -> Result<()> {
+    let repository = world.open("large", Action::Push).await?;
+    let length = u64::try_from(bytes.len())?;
+    repository.push_blob(digest, Some(length), parts(bytes, PIECE)).await?;
+    Ok(())
+}
+
+async fn download(world: &World, digest: &Digest) -> Result<usize> {
+    let repository = world.open("large", Action::Pull).await?;
+    let blob = repository.blob(digest).await?;
+    let mut length = 0;
+    match blob.read(0..blob.info().size).await? {
+        ObjectRead::Stream(mut stream) => {
+            while let Some(bytes) = stream.next().await {
+                length += bytes?.len();
+            }
+        }
+        ObjectRead::File { .. } => anyhow::bail!("a bucket has no files"),
+    }
+    Ok(length)
+}
+
+/// How many MB/s of [`LARGE`] bytes since `begin`.
+fn rate(begin: Instant) -> f64 {
+    LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64()
+}
