@@ -92,7 +92,7 @@ async fn faults(
 ) -> Result<()> {
     let proxy = FaultProxy::before(server.address).await;
     let mut options = server.options_at(proxy.address);
-    options.prefix = "faults/".to_owned();
+    "faults/".clone_into(&mut options.prefix);
     // Small parts, so that there are enough requests to fail.
     options.part_bytes = 5 << 20;
     let world = World::with_bytes_in(Arc::new(S3Store::new(&options).await)).await?;

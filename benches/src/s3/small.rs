@@ -23,7 +23,7 @@ const AT_ONCE: usize = 16;
 pub(super) async fn run(report: &mut Report, server: &Server, name: &str) -> Result<()> {
     let bare = Bare::of(server);
     let mut options = server.options();
-    options.prefix = "small/".to_owned();
+    "small/".clone_into(&mut options.prefix);
     let world = World::with_bytes_in(Arc::new(S3Store::new(&options).await)).await?;
     let content = random_bytes(SIZE * BLOBS * ROUNDS);
     let (mut puts, mut pushes) = (Vec::new(), Vec::new());
