@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderValue;
-use strongroom_engine::access::{Action, Caller, Origin};
+use strongroom_engine::access::{Action, Caller, Origin, PrincipalId};
 use strongroom_engine::name::RepositoryPath;
 use strongroom_http::auth::Credentials;
 
@@ -30,6 +30,15 @@ pub trait IdentityProvider: Send + Sync + fmt::Debug {
         credentials: &Credentials,
         origin: Origin,
     ) -> Result<Vouched, IdentityError>;
+
+    /// The principal that `text` names: a user's name, an e-mail address, or a principal as
+    /// [`Caller`] has it; `None` where the provider knows nobody of the kind, or keeps no list.
+    ///
+    /// It tells who has an account, so a frontend asks it only for somebody who may invite people.
+    async fn find(&self, text: &str) -> Result<Option<PrincipalId>, IdentityError> {
+        let _no_list = text;
+        Ok(None)
+    }
 
     /// The values of `WWW-Authenticate` for a 401, the preferred one first; at least one. `refusal`
     /// is why.
