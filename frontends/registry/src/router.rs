@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use strongroom_admin::Admin;
 use strongroom_http::health::Health;
 use strongroom_http::metrics::Metrics;
 use strongroom_http::server::Refusal;
@@ -16,6 +17,7 @@ use strongroom_oci::Oci;
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
     pub(crate) oci: Oci,
+    pub(crate) admin: Admin,
     pub(crate) identity: Embedded,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -74,7 +76,13 @@ const _: () = {
 
 impl Handler for Router {
     fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body> {
-        if Oci::owns(path) { self.oci.refuse(path, refusal) } else { refusal.into_plain() }
+        if Oci::owns(path) {
+            self.oci.refuse(path, refusal)
+        } else if Admin::owns(path) {
+            self.admin.refuse(path, refusal)
+        } else {
+            refusal.into_plain()
+        }
     }
 
     async fn handle(
@@ -86,6 +94,9 @@ impl Handler for Router {
         let Some(route) = Route::of(request.method(), path) else {
             if Oci::owns(path) {
                 return self.oci.handle(request, context).await;
+            }
+            if Admin::owns(path) {
+                return self.admin.handle(request, context).await;
             }
             return absent();
         };

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use strongroom_admin::Admin;
 use strongroom_engine::gc::CollectOptions;
 use strongroom_http::auth::Secret;
 use strongroom_http::forwarded::TrustedProxies;
@@ -33,6 +34,8 @@ const TLS_LOOK: Duration = Duration::from_secs(10);
 const KEYS: Duration = Duration::from_hours(1);
 /// How often the trail is sealed: what is cut off behind the last seal does not show.
 const SEALS: Duration = Duration::from_mins(5);
+/// How often the admin API's records are swept.
+const SWEEPS: Duration = Duration::from_hours(1);
 
 /// Serves until it is asked to end. `password` is the first administrator's, where it was chosen.
 pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(), Failure> {
@@ -83,8 +86,21 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
     let end_control = CancellationToken::new();
     let control = tokio::spawn(control.serve(app.clone(), end_control.clone()));
 
+    let admin = Admin::new(
+        app.engine.clone(),
+        std::sync::Arc::new(app.identity.clone()),
+        app.identity.clone(),
+        std::sync::Arc::clone(&app.seams.entropy),
+    );
+    let swept = admin.clone();
+    beside.spawn(every(SWEEPS, app.clone(), move |_| {
+        let admin = swept.clone();
+        async move { admin.sweep().await.map_err(Failure::from) }
+    }));
+
     let ready = app.identity.clone();
     let router = Router {
+        admin,
         oci: Oci::new(app.engine.clone(), std::sync::Arc::new(app.identity.clone()), oci(config)),
         identity: app.identity.clone(),
         health: Health::new(move || {
