@@ -14,6 +14,8 @@ use crate::account::{Account, AccountId, Kind};
 const MIN_PASSWORD: usize = 8;
 /// How often a change that lost a race is tried anew.
 const ATTEMPTS: usize = 8;
+/// How many tokens go in the commit that deletes their account; more go behind it.
+const TOKENS_AT_ONCE: usize = 200;
 /// The accounts that one look reads at most.
 const PAGE: usize = 1_000;
 
@@ -198,6 +200,7 @@ impl Embedded {
         self.give_up(by, id).await
     }
 
+    /// Gives an account up, with its tokens: those of them that fit in one commit are in its.
     pub(super) async fn give_up(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
         let gone = |record| AccountRecord {
             state: State::Deleted,
@@ -205,8 +208,15 @@ impl Embedded {
             password: None,
             ..record
         };
-        self.change(by, id, "account deleted", gone).await?;
-        self.forget_tokens(by, id).await
+        let tokens = self.every_token(id).await?;
+        let (first, rest) = tokens.split_at(tokens.len().min(TOKENS_AT_ONCE));
+        let also = |batch: Batch| {
+            first.iter().fold(batch, |batch, (token, record)| {
+                batch.delete(records::token(token)).delete(records::listing(token, record))
+            })
+        };
+        self.change_and(by, id, "account deleted", gone, also).await?;
+        self.forget(by, id, rest, "tokens of a deleted account removed").await
     }
 
     /// An account as everybody sees it; for operators, and for who it is.
@@ -287,12 +297,24 @@ impl Embedded {
 
     /// Changes the record of an account that is there, with its line; tries again where others
     /// change it at once.
-    pub(super) async fn change(
+    async fn change(
         &self,
         by: &Caller,
         id: &AccountId,
         change: &str,
         with: impl Fn(AccountRecord) -> AccountRecord,
+    ) -> Result<Account, AccountsError> {
+        self.change_and(by, id, change, with, |batch| batch).await
+    }
+
+    /// The same, with what `also` adds to the commit.
+    async fn change_and(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        change: &str,
+        with: impl Fn(AccountRecord) -> AccountRecord,
+        also: impl Fn(Batch) -> Batch,
     ) -> Result<Account, AccountsError> {
         let key = records::account(id);
         for _ in 0..ATTEMPTS {
@@ -314,7 +336,7 @@ impl Embedded {
                 let (other, version) = self.another_operator(id).await?;
                 batch = batch.unchanged(other, version);
             }
-            match self.0.records.commit(batch).await {
+            match self.0.records.commit(also(batch)).await {
                 Ok(()) => return Ok(shown(id, &new)),
                 Err(Error::Contended { .. }) => {}
                 Err(error) => return Err(error.into()),

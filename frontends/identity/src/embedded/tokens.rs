@@ -232,15 +232,14 @@ impl Embedded {
         entry.map(|entry| records::decode(&entry.value)).transpose()
     }
 
-    /// Removes all tokens of an account.
-    pub(super) async fn forget_tokens(
+    /// All tokens of an account, refresh tokens too.
+    pub(super) async fn every_token(
         &self,
-        by: &Caller,
         owner: &AccountId,
-    ) -> Result<(), AccountsError> {
+    ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
         let mut all = self.all_tokens(owner).await?;
         all.extend(self.all_refresh_tokens(owner).await?);
-        self.forget(by, owner, &all, "tokens of a deleted account removed").await
+        Ok(all)
     }
 
     /// Removes the refresh tokens of an account.
@@ -279,7 +278,7 @@ impl Embedded {
         self.forget(by, owner, &gone, "oldest refresh tokens removed").await
     }
 
-    async fn forget(
+    pub(super) async fn forget(
         &self,
         by: &Caller,
         owner: &AccountId,
