@@ -6,7 +6,9 @@ use std::time::Duration;
 use strongroom_engine::Page;
 use strongroom_engine::access::{Action, Caller, Grant};
 use strongroom_engine::tenancy::Organisation;
-use strongroom_identity::account::{AccountId, AccountName, Kind as Sort, Reach, TokenInfo};
+use strongroom_identity::account::{
+    AccountId, AccountName, Kind as Sort, Reach, TokenInfo, TokenUse,
+};
 use strongroom_identity::embedded;
 
 use crate::Admin;
@@ -59,7 +61,7 @@ impl Admin {
         caller: &Caller,
         input: &Input,
     ) -> Result<Reply, Problem> {
-        cut(self.0.accounts.tokens(caller, &Self::own(caller)?).await?, input)
+        cut(self.0.accounts.tokens(caller, &Self::own(caller)?, TokenUse::Access).await?, input)
     }
 
     pub(crate) async fn create_my_token(

@@ -68,7 +68,8 @@ impl Oci {
             // Of what is in a repository, `open` decides.
             Access::Open | Access::Allowed(_) => false,
             Access::Shown => !shown,
-            Access::SignedIn | Access::Operator => anonymous,
+            Access::SignedIn => anonymous,
+            Access::Operator => !caller.operator,
         };
         if must_sign_in {
             let message = "sign in first".to_owned();

@@ -15,7 +15,7 @@ use strongroom_engine::tenancy::Organisation;
 use super::accounts::{new_robot, shown};
 use super::tokens::NewToken;
 use super::{AccountsError, Embedded, records};
-use crate::account::{Account, AccountId, AccountName, Kind, TokenInfo};
+use crate::account::{Account, AccountId, AccountName, Kind, TokenInfo, TokenUse};
 use crate::secret::MachineToken;
 
 /// The most robots of one organisation.
@@ -111,7 +111,7 @@ impl Embedded {
         id: &AccountId,
     ) -> Result<Vec<TokenInfo>, AccountsError> {
         self.robot_of(organisation, id).await?;
-        self.live_tokens(id).await
+        self.live_tokens(id, TokenUse::Access).await
     }
 
     /// Makes a token for a robot, which is returned this once.
