@@ -143,6 +143,9 @@ impl House {
             let who = PrincipalId::new(format!("user:{name}")).unwrap();
             self.engine.set_role(&known("admin"), &acme, &who, None, role).await.unwrap();
         }
+        let (guest, main) = (PrincipalId::new("user:guest").unwrap(), "main".parse().unwrap());
+        let admin = known("admin");
+        self.engine.set_role(&admin, &acme, &guest, Some(&main), Role::Viewer).await.unwrap();
         for name in people {
             let new = new_token(id(&format!("user:{name}")));
             let (info, token) = self.identity.create_token(&console(), new).await.unwrap();
