@@ -41,21 +41,21 @@ impl Admin {
             Err(error) => return Err(error.into()),
         };
         let caller = admitted.vouched.caller;
+        let anonymous = caller.principal == Principal::Anonymous;
         match spec.access {
-            Access::Open | Access::Allowed(_) => Ok(caller),
-            Access::Shown if admitted.shown => Ok(caller),
-            Access::Shown | Access::SignedIn | Access::Operator
-                if caller.principal == Principal::Anonymous =>
-            {
-                Err(self.sign_in(context))
-            }
-            Access::Shown | Access::SignedIn => Ok(caller),
-            Access::Operator if operates(&caller) => Ok(caller),
-            Access::Operator => {
+            Access::Shown if !admitted.shown => Err(self.sign_in(context)),
+            Access::SignedIn | Access::Operator if anonymous => Err(self.sign_in(context)),
+            Access::Operator if !operates(&caller) => {
                 let detail =
                     "this takes an operator of the installation, signed in with the password";
                 Err(Problem::new(Kind::PasswordNeeded, detail))
             }
+            // Of what is in a place, `demand` decides.
+            Access::Open
+            | Access::Shown
+            | Access::SignedIn
+            | Access::Operator
+            | Access::Allowed(_) => Ok(caller),
         }
     }
 

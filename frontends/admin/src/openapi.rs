@@ -203,7 +203,7 @@ fn tag(path: &'static str) -> &'static str {
         "jobs",
         "organisations",
     ];
-    words.filter(|word| known.contains(word)).last().unwrap_or("installation")
+    words.rev().find(|word| known.contains(word)).unwrap_or("installation")
 }
 
 fn method(method: &Method) -> HttpMethod {

@@ -236,9 +236,10 @@ impl From<AccountsError> for Problem {
             AccountsError::NoPassword { .. } | AccountsError::Invalid(_) => {
                 Self::new(Kind::Invalid, text)
             }
-            AccountsError::WeakPassword { .. } => Self::field("/password", text),
             AccountsError::Name(_) | AccountsError::Id(_) => Self::field("/name", text),
-            AccountsError::Password(PasswordError::Length) => Self::field("/password", text),
+            AccountsError::WeakPassword { .. } | AccountsError::Password(PasswordError::Length) => {
+                Self::field("/password", text)
+            }
             AccountsError::Password(PasswordError::Busy) => {
                 Self::new(Kind::Away, text).retry_after(CONTENTION)
             }

@@ -45,7 +45,7 @@ pub(crate) struct Global {
     /// Print JSON, for scripts
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Do it at a server elsewhere, through its API: https://HOST[:PORT]; `login` there first
+    /// Do it at a server elsewhere, through its API: `https://HOST[:PORT]`; `login` there first
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["config", "data"])]
     pub(crate) server: Option<ServerUrl>,
     /// At a server: sign in with the password for this verb, from the terminal or standard input

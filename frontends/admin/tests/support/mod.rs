@@ -273,14 +273,13 @@ fn authorization(caller: &str) -> Option<String> {
 pub(crate) fn body(route: Route) -> Option<Value> {
     route.spec().body?;
     Some(match route {
-        Route::CreateOrganisation => json!({ "name": "fresh" }),
+        Route::CreateOrganisation | Route::CreateRobot => json!({ "name": "fresh" }),
         Route::CreateRegistry => json!({ "name": "fresh", "public": true }),
         Route::RenameOrganisation | Route::RenameRegistry => json!({ "name": "other" }),
         Route::SetQuota => json!({ "quota_bytes": 1_000_000 }),
         Route::InviteMember => json!({ "user": "free", "role": "viewer" }),
         Route::SetMemberRole | Route::SetRegistryRole => json!({ "role": "writer" }),
         Route::UpdateRegistry => json!({ "public": true }),
-        Route::CreateRobot => json!({ "name": "fresh" }),
         Route::DisableRobot | Route::DisableUser => json!({ "disabled": true }),
         Route::CreateRobotToken | Route::CreateMyToken => json!({ "label": "x" }),
         Route::CreateUser => json!({ "name": "fresh", "password": "another horse" }),

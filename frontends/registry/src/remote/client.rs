@@ -24,7 +24,7 @@ use crate::failure::Failure;
 /// The most of an answer that is read whole, in bytes; exports are read as they come.
 const MAX_ANSWER: usize = 16 << 20;
 /// How long an answer may take to begin.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What stands in a segment of a path as it is.
 const SEGMENT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+').remove(b':');

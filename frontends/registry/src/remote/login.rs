@@ -106,8 +106,8 @@ pub(super) async fn login(reach: &Reach, username: Option<String>) -> Result<Out
     let client = Client::new(server, &SignIn::Password { username: username.clone(), password })?;
     let new = json!({ "label": "strongroom command line", "expires_in_seconds": LIFE });
     let made = client.send(Method::POST, "/tokens", Some(&new)).await?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (token, token_id) = (Hidden(text(&made["token"])), text(&made["info"]["id"]));
+    let text = |at| made.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (token, token_id) = (Hidden(text("/token")), text("/info/id"));
     let known = Remembered { username: username.clone(), token_id, token };
     servers.insert(server.to_string(), known);
     write(&file, &servers)?;
