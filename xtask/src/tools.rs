@@ -57,6 +57,7 @@ pub const MINIO: GoTool = GoTool {
 };
 
 const CARGO_DENY: &str = "0.20.2";
+const SCHEMATHESIS: &str = "4.32.5";
 
 /// Programs of Debian's packages, and the packages that bring them.
 const DOCKER: &[(&str, &str)] =
@@ -93,6 +94,21 @@ pub fn cargo_deny() -> Result<PathBuf> {
         )?;
         std::fs::remove_dir_all(built).context("removing what cargo-deny was built from")
     })
+}
+
+/// The folder of Python's packages with the tester of described APIs.
+pub fn schemathesis() -> Result<PathBuf> {
+    let name = format!("schemathesis-{SCHEMATHESIS}");
+    let program = install_once(&name, "schemathesis/cli/__init__.py", |folder| {
+        run::show(
+            Command::new("python3")
+                .args(["-m", "pip", "install", "--quiet", "--no-input", "--target"])
+                .arg(folder)
+                .arg(format!("schemathesis=={SCHEMATHESIS}")),
+        )
+    })?;
+    let folder = program.ancestors().nth(3).context("a file three folders deep")?;
+    Ok(folder.to_owned())
 }
 
 /// A docker engine: the daemon and the client of the same package.
@@ -166,6 +182,7 @@ pub fn print_all() -> Result<()> {
         println!("{:12} {:38} {}", tool.program, tool.version, tool.find()?.display());
     }
     println!("{:12} {CARGO_DENY:38} {}", "cargo-deny", cargo_deny()?.display());
+    println!("{:12} {SCHEMATHESIS:38} {}", "schemathesis", schemathesis()?.display());
     let docker = docker()?;
     for path in [&docker.daemon, &docker.client, &busybox()?, &gpg()?] {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

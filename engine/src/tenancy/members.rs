@@ -50,7 +50,8 @@ impl Engine {
     }
 
     /// Takes somebody's role away: the one in a registry (for its admins), or, without a registry,
-    /// all of them (for the organisation's). Whoever is left without a role is no member.
+    /// all of them (for the organisation's, and for the member itself, who leaves). Whoever is left
+    /// without a role is no member.
     ///
     /// [`Error::LastAdmin`] where it would leave an organisation that has an admin without one. What
     /// is not there is taken away already.
@@ -98,6 +99,26 @@ impl Engine {
         Ok(Page { items, next })
     }
 
+    /// One member of an organisation, if they are one; for its admins.
+    pub async fn member(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        principal: &PrincipalId,
+    ) -> Result<Option<Member>, Error> {
+        let core = &*self.core;
+        let tenant = Tenant::read(core, organisation).await?;
+        demand(core, caller, Action::Manage, &tenant.target()).await?;
+        let row: Seen<MemberRecord> =
+            core.read(keys::member(tenant.id, principal.as_str())).await?;
+        Ok(row.value.map(|MemberRecord { role, registries, added_at }| Member {
+            principal: principal.clone(),
+            role,
+            registries,
+            added_at,
+        }))
+    }
+
     async fn change_member(
         &self,
         caller: &Caller,
@@ -114,13 +135,24 @@ impl Engine {
                 (tenant, Some(registry))
             } else {
                 let tenant = Tenant::read(core, organisation).await?;
-                demand(core, caller, Action::Manage, &tenant.target()).await?;
+                let action = if role.is_none() && is_self(caller, principal, &tenant) {
+                    Action::List
+                } else {
+                    Action::Manage
+                };
+                demand(core, caller, action, &tenant.target()).await?;
                 (tenant, None)
             };
             let member = core.read(keys::member(tenant.id, principal.as_str())).await?;
             commit_role(core, caller, &tenant, registry.as_ref(), principal, &member, role).await
         })
     }
+}
+
+/// Whether a member acts on itself, with a token that is for managing.
+fn is_self(caller: &Caller, principal: &PrincipalId, tenant: &Tenant) -> bool {
+    caller.principal.as_str() == principal.as_str()
+        && caller.ceiling.allows(Action::Manage, &tenant.target())
 }
 
 /// Commits the change of one role, or nothing where it is so already.

@@ -121,6 +121,19 @@ impl Engine {
         Organisation::new(tenant.id, &tenant.record)
     }
 
+    /// The organisation of this name, for whoever may do `action` in all of it: the question of a
+    /// frontend that keeps records of its own for organisations.
+    pub async fn organisation_for(
+        &self,
+        caller: &Caller,
+        name: &OrganisationName,
+        action: Action,
+    ) -> Result<Organisation, Error> {
+        let tenant = Tenant::read(&self.core, name).await?;
+        demand(&self.core, caller, action, &tenant.target()).await?;
+        Organisation::new(tenant.id, &tenant.record)
+    }
+
     /// The organisations that `principal` is a member of, in the order of their ids; for the
     /// principal itself and for operators. A page may have fewer items than `limit` and not be
     /// the last.

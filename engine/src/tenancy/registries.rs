@@ -104,6 +104,18 @@ impl Engine {
         Registry::new(registry.id, &registry.record)
     }
 
+    /// The registry of this name, for whoever may do `action` in all of it.
+    pub async fn registry_for(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        name: &RegistryName,
+        action: Action,
+    ) -> Result<Registry, Error> {
+        let (_, registry) = seen_registry(&self.core, caller, organisation, name, action).await?;
+        Registry::new(registry.id, &registry.record)
+    }
+
     /// The registries of an organisation that the caller may list, in the order of their names. A
     /// page may have fewer items than `limit` and not be the last.
     ///

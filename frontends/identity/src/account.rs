@@ -5,12 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use strongroom_engine::access::{Grant, PrincipalId};
+use strongroom_engine::name::OrganisationName;
 use strongroom_engine::seam::Timestamp;
 
 /// The longest name of an account, in bytes.
 const MAX_NAME: usize = 64;
+/// Between the organisation and the name of a robot of its own.
+const WITHIN: char = '+';
 
-/// What an account is called, below its kind: 1 to 64 of `[a-z0-9._-]`, a letter or digit first.
+/// What an account is called, below its kind: 1 to 64 of `[a-z0-9._-]`, a letter or digit first. A
+/// robot of an organisation has the organisation's name before it, as it was then, and a `+`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AccountName(String);
@@ -19,7 +23,7 @@ pub struct AccountName(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{name:?} can't be the name of an account: it has 1 to {MAX_NAME} of a-z, 0-9, '.', '_' and '-', \
-     a letter or digit first"
+     a letter or digit first; a robot of an organisation is ORGANISATION+NAME"
 )]
 pub struct AccountNameError {
     /// What was given.
@@ -31,22 +35,39 @@ impl AccountName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of a robot of `organisation` that is called `name` there. Fails where that is the
+    /// name of another organisation's robot already.
+    pub fn within(organisation: &OrganisationName, name: &str) -> Result<Self, AccountNameError> {
+        let own: Self = name.parse()?;
+        if own.is_within() {
+            return Err(AccountNameError { name: own.0 });
+        }
+        Ok(Self(format!("{organisation}{WITHIN}{own}")))
+    }
+
+    /// Whether it is the name of a robot of an organisation.
+    pub fn is_within(&self) -> bool {
+        self.0.contains(WITHIN)
+    }
 }
 
 impl FromStr for AccountName {
     type Err = AccountNameError;
 
-    fn from_str(name: &str) -> Result<Self, AccountNameError> {
+    fn from_str(text: &str) -> Result<Self, AccountNameError> {
+        let bad = || AccountNameError { name: text.chars().take(MAX_NAME).collect() };
+        let name = match text.split_once(WITHIN) {
+            Some((organisation, name)) if organisation.parse::<OrganisationName>().is_ok() => name,
+            Some(_) => return Err(bad()),
+            None => text,
+        };
         let first =
             name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let all = name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
-        if first && all && name.len() <= MAX_NAME {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(AccountNameError { name: name.chars().take(MAX_NAME).collect() })
-        }
+        if first && all && name.len() <= MAX_NAME { Ok(Self(text.to_owned())) } else { Err(bad()) }
     }
 }
 
@@ -139,7 +160,14 @@ impl FromStr for AccountId {
         let kind =
             |text: &str| AccountIdError::Kind { text: text.chars().take(MAX_NAME).collect() };
         match text.split_once(':') {
-            Some(("user", name)) => Ok(Self::user(name.parse()?)),
+            Some(("user", name)) => {
+                let name: AccountName = name.parse()?;
+                // People are of no organisation: they are members of some.
+                if name.is_within() {
+                    return Err(AccountNameError { name: name.0 }.into());
+                }
+                Ok(Self::user(name))
+            }
             Some(("robot", name)) => Ok(Self::robot(name.parse()?)),
             _ => Err(kind(text)),
         }
@@ -225,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_account_reads_as_it_is_written() {
-        for text in ["user:ann", "robot:ci-2.x_y"] {
+        for text in ["user:ann", "robot:ci-2.x_y", "robot:acme+ci"] {
             let id: AccountId = text.parse().unwrap();
             assert_eq!(id.to_string(), text);
             assert_eq!(id.principal().as_str(), text);
@@ -243,5 +271,11 @@ mod tests {
         }
         assert!("ann".parse::<AccountId>().is_err());
         assert!("group:ann".parse::<AccountId>().is_err());
+        for bad in ["user:acme+ann", "robot:acme+", "robot:+ci", "robot:Acme+ci", "robot:a+b+c"] {
+            assert!(bad.parse::<AccountId>().is_err(), "{bad:?}");
+        }
+        let acme = "acme".parse().unwrap();
+        assert_eq!(AccountName::within(&acme, "ci").unwrap().as_str(), "acme+ci");
+        assert!(AccountName::within(&acme, "peer+ci").is_err());
     }
 }

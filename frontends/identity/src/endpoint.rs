@@ -14,10 +14,10 @@ use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
 use strongroom_http::{Body, RequestBody, RequestBodyError, RequestContext};
 
-use crate::challenge;
 use crate::embedded::{Embedded, ExchangeError, Exchanged, Grant};
-use crate::provider::{IdentityError, origin};
+use crate::provider::IdentityError;
 use crate::scope::{self, Resource, Scope};
+use crate::{challenge, gate};
 
 /// Where the endpoint is.
 pub const PATH: &str = "/v2/token";
@@ -51,7 +51,7 @@ pub async fn answer(
     context: &Arc<RequestContext>,
 ) -> Response<Body> {
     context.set_route("token");
-    let origin = origin(request.headers(), context);
+    let origin = gate::origin(request.headers(), context);
     let asked = if request.method() == Method::GET {
         from_query(&request)
     } else if request.method() == Method::POST {

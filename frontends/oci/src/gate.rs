@@ -15,9 +15,8 @@ use strongroom_engine::access::{Action, Caller, Principal};
 use strongroom_engine::name::RepositoryPath;
 use strongroom_engine::{Error, Repository};
 use strongroom_http::RequestContext;
-use strongroom_http::auth::Credentials;
 use strongroom_identity::challenge::Refusal;
-use strongroom_identity::provider::origin;
+use strongroom_identity::gate::{self, GateError};
 use strongroom_identity::{Access, IdentityError, Sought, Vouched};
 
 use crate::error::{Code, Failure};
@@ -53,33 +52,22 @@ impl Oci {
             base_url: context.origin().base_url(),
             scope: scope(operation, &input.query),
         };
-        let headers = &input.headers;
-        let credentials = match Credentials::from_headers(headers) {
-            Ok(credentials) => credentials,
-            Err(error) => {
-                let refusal = Refusal::InvalidToken;
-                return Err(self.unauthorized(&challenge, refusal, error.to_string()));
-            }
-        };
-        let vouched = self.identity.authenticate(&credentials, origin(headers, context)).await;
-        let Vouched { caller, sought } = match vouched {
-            Ok(vouched) => vouched,
-            Err(error @ IdentityError::Wrong) => {
+        let admitted = match gate::admit(&*self.identity, &input.headers, context).await {
+            Ok(admitted) => admitted,
+            Err(
+                error @ (GateError::Credentials(_) | GateError::Identity(IdentityError::Wrong)),
+            ) => {
                 let refusal = Refusal::InvalidToken;
                 return Err(self.unauthorized(&challenge, refusal, error.to_string()));
             }
             Err(error) => return Err(error.into()),
         };
-        context.set_principal(caller.principal.as_str());
-        let anonymous = caller.principal == Principal::Anonymous;
-        if !anonymous {
-            // Nobody's requests are bounded by their address alone.
-            context.hold_share(caller.principal.as_str())?;
-        }
+        let (shown, anonymous) = (admitted.shown, admitted.is_anonymous());
+        let Vouched { caller, sought } = admitted.vouched;
         let must_sign_in = match operation.access() {
             // Of what is in a repository, `open` decides.
             Access::Open | Access::Allowed(_) => false,
-            Access::Shown => matches!(credentials, Credentials::None),
+            Access::Shown => !shown,
             Access::SignedIn => anonymous,
             Access::Operator => !caller.operator,
         };

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use strongroom_engine::id::BackupId;
 
 use crate::ops::{Command, backup_id};
+use crate::remote::ServerUrl;
 
 const AFTER: &str = "\
 Settings are taken from defaults, then the file of --config, then STRONGROOM_* of the environment
@@ -44,6 +45,12 @@ pub(crate) struct Global {
     /// Print JSON, for scripts
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Do it at a server elsewhere, through its API: `https://HOST[:PORT]`; `login` there first
+    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["config", "data"])]
+    pub(crate) server: Option<ServerUrl>,
+    /// At a server: sign in with the password for this verb, from the terminal or standard input
+    #[arg(long, global = true, requires = "server")]
+    pub(crate) ask_password: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +67,18 @@ pub(crate) enum Verb {
     },
     #[command(flatten)]
     Ask(Command),
+    /// Sign in at the server of --server
+    ///
+    /// The password comes from the terminal, or from the first line of standard input. It is traded
+    /// for a token, which a file of yours holds; verbs that take the password itself say so, and
+    /// ask for it with --ask-password.
+    Login {
+        /// Who you are there [default: whoever signed in last]
+        #[arg(long, value_name = "NAME")]
+        username: Option<String>,
+    },
+    /// Forget the sign-in at the server of --server; with --ask-password its token ends there, too
+    Logout,
     /// Make an installation of a backup, in a data folder that is new or empty
     ///
     /// The backup is read to its end before anything is written; objects come before what names them, and

@@ -2,7 +2,8 @@
 //!
 //! What happens where: [`cli`] is what can be asked; [`config`] the settings; [`data`] the folder;
 //! [`app`] what is opened over it; [`storage`] the stores beneath; [`serve`] the server, with [`router`] and
-//! [`operator`] before its paths and [`tasks`] behind it; [`ops`] the verbs, which [`control`] carries to a server that runs; [`carry`] the verbs that make an installation elsewhere. [`failure`] has the exit codes.
+//! [`operator`] before its paths and [`tasks`] behind it; [`ops`] the verbs, which [`control`] carries to a server that runs;
+//! [`remote`] does them at a server elsewhere; [`carry`] the verbs that make an installation elsewhere. [`failure`] has the exit codes.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod failure;
 mod operator;
 mod ops;
 mod password;
+mod remote;
 mod router;
 mod serve;
 mod storage;
@@ -38,6 +40,7 @@ use strongroom_http::log::{self, Format, Log};
 use crate::cli::{Cli, ConfigVerb, Verb};
 use crate::config::{BOOTSTRAP_PASSWORD, Config, Flags, LogFormat};
 use crate::failure::Failure;
+use crate::remote::{Asked, Reach};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -53,12 +56,18 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let listen = match &cli.verb {
         Verb::Serve { listen } => *listen,
         Verb::Ask(_)
+        | Verb::Login { .. }
+        | Verb::Logout
         | Verb::Migrate
         | Verb::Restore(_)
         | Verb::CopyStorage(_)
         | Verb::Config(_)
         | Verb::Completions { .. } => None,
     };
+    if let Some(server) = &cli.global.server {
+        let reach = Reach { server: server.clone(), ask_password: cli.global.ask_password };
+        return elsewhere(&reach, cli.verb, cli.global.json);
+    }
     let flags = Flags { config: cli.global.config, data: cli.global.data, listen };
     match cli.verb {
         Verb::Serve { .. } => {
@@ -72,6 +81,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let _log = log::init(Format::Human, "warn")
                 .map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(verbs::run(&config, command, cli.global.json));
+        }
+        Verb::Login { .. } | Verb::Logout => {
+            return Err(Failure::usage("say where with --server https://HOST"));
         }
         Verb::Restore(restore) => {
             let config = load(&flags)?;
@@ -113,6 +125,33 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Does a verb at a server elsewhere.
+fn elsewhere(reach: &Reach, verb: Verb, json: bool) -> Result<ExitCode, Failure> {
+    let asked = match verb {
+        Verb::Login { username } => Asked::Login { username },
+        Verb::Logout => Asked::Logout,
+        Verb::Ask(mut command) => {
+            if reach.ask_password && verbs::reads_password(&command) {
+                let why = "two passwords can't come from one standard input: let one be generated";
+                return Err(Failure::usage(why));
+            }
+            verbs::read_password(&mut command)?;
+            Asked::Verb(command)
+        }
+        Verb::Serve { .. }
+        | Verb::Migrate
+        | Verb::Restore(_)
+        | Verb::CopyStorage(_)
+        | Verb::Config(_)
+        | Verb::Completions { .. } => {
+            return Err(Failure::usage("this verb is about this machine: leave --server out"));
+        }
+    };
+    let _log =
+        log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+    runtime()?.block_on(remote::run(reach, asked, json))
 }
 
 fn load(flags: &Flags) -> Result<Config, Failure> {

@@ -11,7 +11,7 @@ use strongroom_engine::access::Principal;
 use strongroom_http::auth::Credentials;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, RequestContext};
-use strongroom_identity::provider::origin;
+use strongroom_identity::gate::origin;
 use strongroom_identity::{Embedded, IdentityError, IdentityProvider, challenge};
 
 /// Lets operators pass; for others, what they are told.

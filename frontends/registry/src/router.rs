@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
+use strongroom_admin::Admin;
 use strongroom_http::health::Health;
 use strongroom_http::metrics::Metrics;
 use strongroom_http::server::Refusal;
@@ -17,6 +18,7 @@ use crate::operator;
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
     pub(crate) oci: Oci,
+    pub(crate) admin: Admin,
     pub(crate) identity: Embedded,
     pub(crate) health: Health,
     /// Absent where it has an address of its own.
@@ -51,6 +53,7 @@ macro_rules! frontends {
 
 frontends! {
     oci: Oci,
+    admin: Admin,
 }
 
 /// The paths beside those of the frontends, which have routes and a gate of their own.

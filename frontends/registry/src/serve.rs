@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom_admin::Admin;
 use strongroom_engine::gc::CollectOptions;
 use strongroom_http::auth::Secret;
 use strongroom_http::forwarded::TrustedProxies;
@@ -34,6 +35,8 @@ const TLS_LOOK: Duration = Duration::from_secs(10);
 const KEYS: Duration = Duration::from_hours(1);
 /// How often the trail is sealed: what is cut off behind the last seal does not show.
 const SEALS: Duration = Duration::from_mins(5);
+/// How often the admin API's records are swept.
+const SWEEPS: Duration = Duration::from_hours(1);
 /// How long each store has to answer whether it is ready.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -83,7 +86,20 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
         serve_metrics(&tasks, config, listener, metrics.clone())?;
     }
 
+    let admin = Admin::new(
+        app.engine.clone(),
+        Arc::new(app.identity.clone()),
+        app.identity.clone(),
+        Arc::clone(&app.seams.entropy),
+    );
+    let swept = admin.clone();
+    tasks.every("admin records", SWEEPS, move || {
+        let admin = swept.clone();
+        async move { admin.sweep().await.map_err(Failure::from) }
+    });
+
     let router = Router {
+        admin,
         oci: Oci::new(app.engine.clone(), Arc::new(app.identity.clone()), oci(config)),
         identity: app.identity.clone(),
         health: health(&app, &tasks),

@@ -72,8 +72,19 @@ async fn here(
     done
 }
 
+/// Whether a verb takes a password from standard input.
+pub(crate) fn reads_password(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::User(
+            UserVerb::Create { password_stdin: true, .. }
+                | UserVerb::ResetPassword { password_stdin: true, .. }
+        )
+    )
+}
+
 /// Takes a password from standard input, where that was asked for.
-fn read_password(command: &mut Command) -> Result<(), Failure> {
+pub(crate) fn read_password(command: &mut Command) -> Result<(), Failure> {
     let Command::User(
         UserVerb::Create { password_stdin: true, password, .. }
         | UserVerb::ResetPassword { password_stdin: true, password, .. },

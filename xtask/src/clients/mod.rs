@@ -12,6 +12,7 @@ mod nodes;
 mod oras;
 mod redirect;
 mod resume;
+mod schemathesis;
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -31,8 +32,8 @@ use crate::site::{Ground, Site};
 /// Arguments of `cargo xtask clients`.
 #[derive(Args)]
 pub struct ClientsArgs {
-    /// oras, resume, redirect, nodes, carry, docker, helm, cosign, large, or all; large is part of all
-    /// where `STRONGROOM_LONG` is set
+    /// oras, resume, redirect, nodes, carry, docker, helm, cosign, schemathesis, large, or all; large is
+    /// part of all where `STRONGROOM_LONG` is set
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
@@ -54,6 +55,7 @@ const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("helm", helm::check, &Ground::ALL),
     ("cosign", cosign::check, &[Ground::Folder]),
     ("large", large::check, &[Ground::Bucket]),
+    ("schemathesis", schemathesis::check, &[Ground::Folder]),
 ];
 
 /// Those that take too long for each run.

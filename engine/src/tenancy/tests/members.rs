@@ -2,7 +2,7 @@
 
 use super::{Town, caller, operator, organisation, principal, registry};
 use crate::Error;
-use crate::access::{Action, Role};
+use crate::access::{Action, Caller, Ceiling, Role};
 
 #[tokio::test]
 async fn threat_a12_a_role_counts_from_the_next_request_on_until_it_is_taken() {
@@ -129,4 +129,24 @@ async fn members_come_in_pages() {
     assert_eq!(rest.next, None);
     let viewer = town.engine.members(&caller("bob"), &acme, None, 3).await;
     assert!(matches!(viewer, Err(Error::Denied { .. })), "{viewer:?}");
+}
+
+#[tokio::test]
+async fn a_member_leaves_by_itself_and_nobody_else_goes_with_it() {
+    let town = Town::new().await;
+    let (ann, bob, acme) = (caller("ann"), caller("bob"), organisation("acme"));
+    for name in ["bob", "carl"] {
+        town.engine.set_role(&ann, &acme, &principal(name), None, Role::Viewer).await.unwrap();
+    }
+
+    let other = town.engine.remove_role(&bob, &acme, &principal("carl"), None).await;
+    let narrow = Caller { ceiling: Ceiling::Grants([].into()), ..bob.clone() };
+    let by_token = town.engine.remove_role(&narrow, &acme, &principal("bob"), None).await;
+    town.engine.remove_role(&bob, &acme, &principal("bob"), None).await.expect("bob leaves");
+
+    assert!(matches!(other, Err(Error::Denied { .. })), "{other:?}");
+    assert!(matches!(by_token, Err(Error::NameUnknown { .. })), "{by_token:?}");
+    let gone = town.engine.member(&ann, &acme, &principal("bob")).await.unwrap();
+    let kept = town.engine.member(&ann, &acme, &principal("carl")).await.unwrap();
+    assert_eq!((gone, kept.and_then(|member| member.role)), (None, Some(Role::Viewer)));
 }

@@ -2,6 +2,8 @@
 
 use strongroom_engine::access::Caller;
 use strongroom_engine::extension::{Batch, Version};
+use strongroom_engine::id::OrganisationId;
+use strongroom_engine::seam::Timestamp;
 use strongroom_engine::{Error, Page};
 
 use super::records::{self, AccountRecord, State};
@@ -12,6 +14,8 @@ use crate::account::{Account, AccountId, Kind};
 const MIN_PASSWORD: usize = 8;
 /// How often a change that lost a race is tried anew.
 const ATTEMPTS: usize = 8;
+/// How many tokens go in the commit that deletes their account; more go behind it.
+const TOKENS_AT_ONCE: usize = 200;
 /// The accounts that one look reads at most.
 const PAGE: usize = 1_000;
 
@@ -63,10 +67,19 @@ impl Embedded {
         if id.kind != Kind::User {
             return Err(AccountsError::NoPassword { id: id.to_string() });
         }
+        if id.name.is_within() {
+            return Err(AccountsError::Invalid(format!("{id} is not the name of a person")));
+        }
         demand_strength(id, password)?;
         let password = Some(self.0.passwords.hash(password).await?);
         let created_at = self.0.records.now().await?;
-        let record = AccountRecord { state: State::Active, operator, password, created_at };
+        let record = AccountRecord {
+            state: State::Active,
+            operator,
+            password,
+            created_at,
+            organisation: None,
+        };
         let change = if operator { "user created, as operator" } else { "user created" };
         self.create(by, id, record, change).await
     }
@@ -78,16 +91,16 @@ impl Embedded {
         id: &AccountId,
     ) -> Result<Account, AccountsError> {
         demand_operator(by)?;
-        if id.kind != Kind::Robot {
-            return Err(AccountsError::Invalid(format!("{id} is not the name of a robot")));
+        if id.kind != Kind::Robot || id.name.is_within() {
+            return Err(AccountsError::Invalid(format!(
+                "{id} is not the name of a robot of the installation"
+            )));
         }
         let created_at = self.0.records.now().await?;
-        let record =
-            AccountRecord { state: State::Active, operator: false, password: None, created_at };
-        self.create(by, id, record, "robot created").await
+        self.create(by, id, new_robot(created_at, None), "robot created").await
     }
 
-    async fn create(
+    pub(super) async fn create(
         &self,
         by: &Caller,
         id: &AccountId,
@@ -95,10 +108,14 @@ impl Embedded {
         change: &str,
     ) -> Result<Account, AccountsError> {
         let key = records::account(id);
-        let batch = Batch::new()
+        let line = changed(by, record.chain(), record.created_at, change, id.to_string());
+        let mut batch = Batch::new()
             .absent(key.as_str())
             .put(key.as_str(), records::encode(&record))
-            .event(changed(by, record.created_at, change, id.to_string()));
+            .event(line);
+        if let Some(organisation) = record.organisation {
+            batch = batch.put(records::robot_of(organisation, id), "");
+        }
         match self.0.records.commit(batch).await {
             Ok(()) => Ok(shown(id, &record)),
             Err(Error::Contended { .. }) => Err(AccountsError::Taken { id: id.to_string() }),
@@ -159,6 +176,15 @@ impl Embedded {
         disabled: bool,
     ) -> Result<Account, AccountsError> {
         demand_operator(by)?;
+        self.shut_out(by, id, disabled).await
+    }
+
+    pub(super) async fn shut_out(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        disabled: bool,
+    ) -> Result<Account, AccountsError> {
         let (state, change) = if disabled {
             (State::Disabled, "account disabled")
         } else {
@@ -171,14 +197,42 @@ impl Embedded {
     /// from here on. The last operator stays.
     pub async fn delete_account(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
         demand_operator(by)?;
+        self.give_up(by, id).await
+    }
+
+    /// Gives an account up, with its tokens: those of them that fit in one commit are in its.
+    pub(super) async fn give_up(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
         let gone = |record| AccountRecord {
             state: State::Deleted,
             operator: false,
             password: None,
             ..record
         };
-        self.change(by, id, "account deleted", gone).await?;
-        self.forget_tokens(by, id).await
+        let tokens = self.every_token(id).await?;
+        let (first, rest) = tokens.split_at(tokens.len().min(TOKENS_AT_ONCE));
+        let also = |batch: Batch| {
+            first.iter().fold(batch, |batch, (token, record)| {
+                batch.delete(records::token(token)).delete(records::listing(token, record))
+            })
+        };
+        self.change_and(by, id, "account deleted", gone, also).await?;
+        self.forget(by, id, rest, "tokens of a deleted account removed").await
+    }
+
+    /// An account as everybody sees it; for operators, and for who it is.
+    pub async fn look_up(&self, by: &Caller, id: &AccountId) -> Result<Account, AccountsError> {
+        demand_own(by, id)?;
+        Ok(shown(id, &self.account(id).await?.0))
+    }
+
+    /// Whether there is such an account now. The frontend that asks for somebody who invites them
+    /// has made sure that they may invite.
+    pub async fn is_known(&self, id: &AccountId) -> Result<bool, AccountsError> {
+        match self.account(id).await {
+            Ok(_) => Ok(true),
+            Err(AccountsError::Unknown { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sets the password of somebody; for operators, and for who it is. Access and
@@ -221,7 +275,7 @@ impl Embedded {
         let batch = Batch::new()
             .unchanged(key.as_str(), version)
             .put(key, records::encode(&new))
-            .event(changed(by, at, "password hashed anew", id.to_string()));
+            .event(changed(by, new.chain(), at, "password hashed anew", id.to_string()));
         self.0.records.commit(batch).await?;
         Ok(new)
     }
@@ -250,6 +304,18 @@ impl Embedded {
         change: &str,
         with: impl Fn(AccountRecord) -> AccountRecord,
     ) -> Result<Account, AccountsError> {
+        self.change_and(by, id, change, with, |batch| batch).await
+    }
+
+    /// The same, with what `also` adds to the commit.
+    async fn change_and(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        change: &str,
+        with: impl Fn(AccountRecord) -> AccountRecord,
+        also: impl Fn(Batch) -> Batch,
+    ) -> Result<Account, AccountsError> {
         let key = records::account(id);
         for _ in 0..ATTEMPTS {
             let (record, version) = self.account(id).await?;
@@ -257,16 +323,20 @@ impl Embedded {
             if new == record {
                 return Ok(shown(id, &new));
             }
+            let now = self.0.records.now().await?;
             let mut batch = Batch::new()
                 .unchanged(key.as_str(), version)
                 .put(key.as_str(), records::encode(&new))
-                .event(changed(by, self.0.records.now().await?, change, id.to_string()));
+                .event(changed(by, new.chain(), now, change, id.to_string()));
+            if let Some(organisation) = new.organisation.filter(|_| new.state == State::Deleted) {
+                batch = batch.delete(records::robot_of(organisation, id));
+            }
             if is_operating(&record) && !is_operating(&new) {
                 // Leaning on another operator: two who remove each other at once can't both win.
                 let (other, version) = self.another_operator(id).await?;
                 batch = batch.unchanged(other, version);
             }
-            match self.0.records.commit(batch).await {
+            match self.0.records.commit(also(batch)).await {
                 Ok(()) => return Ok(shown(id, &new)),
                 Err(Error::Contended { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -310,7 +380,21 @@ fn is_operating(record: &AccountRecord) -> bool {
     record.operator && record.state == State::Active
 }
 
-fn shown(id: &AccountId, record: &AccountRecord) -> Account {
+/// The record of a robot that is made at `created_at`.
+pub(super) fn new_robot(
+    created_at: Timestamp,
+    organisation: Option<OrganisationId>,
+) -> AccountRecord {
+    AccountRecord {
+        state: State::Active,
+        operator: false,
+        password: None,
+        created_at,
+        organisation,
+    }
+}
+
+pub(super) fn shown(id: &AccountId, record: &AccountRecord) -> Account {
     Account {
         id: id.clone(),
         disabled: record.state == State::Disabled,

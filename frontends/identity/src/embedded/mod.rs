@@ -14,6 +14,7 @@ mod exchange;
 #[cfg(test)]
 pub(crate) mod house;
 mod records;
+mod robots;
 mod sign_in;
 mod signing;
 mod subject;
@@ -28,8 +29,9 @@ use std::time::Duration;
 use moka::sync::Cache;
 use strongroom_engine::Error;
 use strongroom_engine::access::{Caller, Ceiling};
-use strongroom_engine::audit::{Event, EventKind, SYSTEM};
+use strongroom_engine::audit::{Event, EventKind};
 use strongroom_engine::extension::Extension;
+use strongroom_engine::id::OrganisationId;
 use strongroom_engine::seam::{Seams, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -248,8 +250,14 @@ fn demand_own(by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
     demand_operator(by)
 }
 
-/// The line of a change of an account or a token.
-fn changed(by: &Caller, at: Timestamp, change: &str, subject: impl Into<String>) -> Event {
+/// The line of a change of an account or a token, in the trail of whose it is.
+fn changed(
+    by: &Caller,
+    organisation: OrganisationId,
+    at: Timestamp,
+    change: &str,
+    subject: impl Into<String>,
+) -> Event {
     let kind = EventKind::Identity { change: change.to_owned(), subject: subject.into() };
-    Event::by(by, SYSTEM, at, kind)
+    Event::by(by, organisation, at, kind)
 }

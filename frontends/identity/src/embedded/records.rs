@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! account/<kind>:<name>            → AccountRecord, also of who was deleted: a name is used once
+//! robot-of/<organisation>/<name>    → (empty): the robots of an organisation, by its id
 //! token/<id>                       → TokenRecord
 //! token-of/<kind>:<name>/<id>      → (empty): the tokens of an account
 //! refresh-of/<kind>:<name>/<at><id> → (empty): its refresh tokens, by their age (16 hex digits each)
@@ -12,6 +13,8 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use strongroom_engine::audit::SYSTEM;
+use strongroom_engine::id::OrganisationId;
 use strongroom_engine::seam::Timestamp;
 
 use super::AccountsError;
@@ -38,6 +41,16 @@ pub(super) struct AccountRecord {
     pub(super) operator: bool,
     pub(super) password: Option<StoredPassword>,
     pub(super) created_at: Timestamp,
+    /// Whose robot it is; the installation's where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) organisation: Option<OrganisationId>,
+}
+
+impl AccountRecord {
+    /// In whose trail its lines are.
+    pub(super) fn chain(&self) -> OrganisationId {
+        self.organisation.unwrap_or(SYSTEM)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +94,15 @@ pub(super) const SIGNING: &str = "signing";
 
 pub(super) fn account(id: &AccountId) -> String {
     format!("{ACCOUNTS}{id}")
+}
+
+pub(super) fn robots_of(organisation: OrganisationId) -> String {
+    format!("robot-of/{organisation}/")
+}
+
+/// Where a robot stands among those of its organisation.
+pub(super) fn robot_of(organisation: OrganisationId, id: &AccountId) -> String {
+    format!("{}{}", robots_of(organisation), id.name)
 }
 
 pub(super) fn token(id: &str) -> String {
@@ -131,10 +153,15 @@ mod tests {
             operator: true,
             password: Some(StoredPassword::from_stored("$argon2id$x")),
             created_at: Timestamp(7),
+            organisation: None,
         };
         let written = b"\x01{\"state\":\"active\",\"operator\":true,\"password\":\"$argon2id$x\",\"created_at\":7}";
         assert_eq!(encode(&account), written);
         assert_eq!(decode::<AccountRecord>(written).unwrap(), account);
+        let robot = AccountRecord { organisation: Some(OrganisationId(10)), ..account };
+        let written = String::from_utf8(encode(&robot)).unwrap();
+        assert!(written.ends_with(",\"created_at\":7,\"organisation\":\"000000000000000a\"}"));
+        assert_eq!(decode::<AccountRecord>(written.as_bytes()).unwrap(), robot);
 
         let token = TokenRecord {
             hash: TokenHash::from_bytes([0; 32]),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use async_trait::async_trait;
 use http::HeaderValue;
 use strongroom_engine::Error;
-use strongroom_engine::access::{Action, Caller, Ceiling, Grant, Origin, Principal};
+use strongroom_engine::access::{Action, Caller, Ceiling, Grant, Origin, Principal, PrincipalId};
 use strongroom_engine::audit::{Event, EventKind, SYSTEM};
 use strongroom_engine::extension::Batch;
 use strongroom_http::auth::{Credentials, Secret};
@@ -93,6 +93,17 @@ impl IdentityProvider for Embedded {
                 Ok(self.sign_in(credentials, &origin).await?.caller(origin).into())
             }
         }
+    }
+
+    async fn find(&self, text: &str) -> Result<Option<PrincipalId>, IdentityError> {
+        let id = match text.parse::<AccountId>() {
+            Ok(id) => id,
+            Err(_no_kind) => match text.parse::<AccountName>() {
+                Ok(name) if !name.is_within() => AccountId::user(name),
+                _ => return Ok(None),
+            },
+        };
+        Ok(self.is_known(&id).await.map_err(away)?.then(|| id.principal()))
     }
 
     fn challenge(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use strongroom_engine::Error;
 use strongroom_engine::access::{Caller, PrincipalId};
+use strongroom_engine::audit::SYSTEM;
 use strongroom_engine::extension::{Batch, Extension};
 use strongroom_engine::seam::{Seams, Timestamp};
 use tokio::time::Instant;
@@ -46,6 +47,7 @@ pub(super) async fn load(
         record.keys.insert(0, key);
         let batch = Batch::new().put(records::SIGNING, records::encode(&record)).event(changed(
             &system(),
+            SYSTEM,
             now,
             "signing key made",
             "system:identity",

@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use strongroom_engine::access::Caller;
+use strongroom_engine::audit::SYSTEM;
 use strongroom_engine::extension::Batch;
 
-use super::records::{self, TokenRecord};
+use super::records::{self, AccountRecord, TokenRecord};
 use super::{AccountsError, Embedded, changed, demand_own};
 use crate::account::{AccountId, Reach, TokenInfo, TokenUse};
 use crate::secret::{MachineToken, TokenHash};
@@ -57,6 +58,15 @@ impl Embedded {
         new: NewToken,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
         demand_own(by, &new.owner)?;
+        self.add_token(by, new).await
+    }
+
+    /// Makes a token for whose it is, or whose robot.
+    pub(super) async fn add_token(
+        &self,
+        by: &Caller,
+        new: NewToken,
+    ) -> Result<(TokenInfo, MachineToken), AccountsError> {
         if new.label.len() > MAX_LABEL || new.label.chars().any(char::is_control) {
             return Err(AccountsError::Invalid(format!(
                 "a label is one line of at most {MAX_LABEL} bytes"
@@ -98,7 +108,7 @@ impl Embedded {
         used_for: TokenUse,
         parent: Option<String>,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
-        let (_, version) = self.account(&new.owner).await?;
+        let (account, version) = self.account(&new.owner).await?;
         let now = self.0.records.now().await?;
         let token = MachineToken::generate(&*self.0.seams.entropy);
         let hash = token.hash();
@@ -123,7 +133,7 @@ impl Embedded {
             .absent(records::token(&id))
             .put(records::token(&id), records::encode(&record))
             .put(records::listing(&id, &record), "")
-            .event(changed(by, now, change, subject));
+            .event(changed(by, account.chain(), now, change, subject));
         self.0.records.commit(batch).await?;
         Ok((info(id, record), token))
     }
@@ -137,6 +147,14 @@ impl Embedded {
         used_for: TokenUse,
     ) -> Result<Vec<TokenInfo>, AccountsError> {
         demand_own(by, owner)?;
+        self.live_tokens(owner, used_for).await
+    }
+
+    pub(super) async fn live_tokens(
+        &self,
+        owner: &AccountId,
+        used_for: TokenUse,
+    ) -> Result<Vec<TokenInfo>, AccountsError> {
         self.account(owner).await?;
         let now = self.0.records.now().await?;
         let mut tokens = self.all_tokens(owner, used_for).await?;
@@ -147,9 +165,39 @@ impl Embedded {
     /// Ends a token at once, with the refresh tokens that were given for it; for operators, and for
     /// whose it is.
     pub async fn revoke_token(&self, by: &Caller, id: &str) -> Result<(), AccountsError> {
-        let unknown = || AccountsError::UnknownToken { id: id.chars().take(64).collect() };
-        let record = self.token(id).await?.ok_or_else(unknown)?;
+        let record = self.token(id).await?.ok_or_else(|| unknown(id))?;
         demand_own(by, &record.owner)?;
+        self.end_token(by, id, record).await
+    }
+
+    /// Ends a token of `owner`; what is not there and what is somebody else's is
+    /// [`AccountsError::UnknownToken`], for operators too. For whose it is.
+    pub async fn revoke_token_of(
+        &self,
+        by: &Caller,
+        owner: &AccountId,
+        id: &str,
+    ) -> Result<(), AccountsError> {
+        demand_own(by, owner)?;
+        self.end_token_of(by, owner, id).await
+    }
+
+    pub(super) async fn end_token_of(
+        &self,
+        by: &Caller,
+        owner: &AccountId,
+        id: &str,
+    ) -> Result<(), AccountsError> {
+        let record = self.token(id).await?.filter(|record| record.owner == *owner);
+        self.end_token(by, id, record.ok_or_else(|| unknown(id))?).await
+    }
+
+    async fn end_token(
+        &self,
+        by: &Caller,
+        id: &str,
+        record: TokenRecord,
+    ) -> Result<(), AccountsError> {
         let owner = record.owner.clone();
         // Without it they are worth nothing already; here they go from the list, too.
         let mut children = match record.used_for {
@@ -171,15 +219,14 @@ impl Embedded {
         entry.map(|entry| records::decode(&entry.value)).transpose()
     }
 
-    /// Removes all tokens of an account.
-    pub(super) async fn forget_tokens(
+    /// All tokens of an account, refresh tokens too.
+    pub(super) async fn every_token(
         &self,
-        by: &Caller,
         owner: &AccountId,
-    ) -> Result<(), AccountsError> {
+    ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
         let mut all = self.all_tokens(owner, TokenUse::Access).await?;
         all.extend(self.all_tokens(owner, TokenUse::Refresh).await?);
-        self.forget(by, owner, &all, "tokens of a deleted account removed").await
+        Ok(all)
     }
 
     /// Removes the refresh tokens of an account.
@@ -218,20 +265,28 @@ impl Embedded {
         self.forget(by, owner, &gone, "oldest refresh tokens removed").await
     }
 
-    async fn forget(
+    pub(super) async fn forget(
         &self,
         by: &Caller,
         owner: &AccountId,
         tokens: &[(String, TokenRecord)],
         change: &str,
     ) -> Result<(), AccountsError> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        // Also where the account was deleted a moment ago.
+        let account = self.0.records.get(records::account(owner)).await?;
+        let account: Option<AccountRecord> =
+            account.map(|entry| records::decode(&entry.value)).transpose()?;
+        let chain = account.map_or(SYSTEM, |account| account.chain());
         for tokens in tokens.chunks(PAGE) {
             let now = self.0.records.now().await?;
             let subject = match tokens {
                 [(id, _)] => format!("{owner} token {id}"),
                 tokens => format!("{owner} {} tokens", tokens.len()),
             };
-            let mut batch = Batch::new().event(changed(by, now, change, subject));
+            let mut batch = Batch::new().event(changed(by, chain, now, change, subject));
             for (id, record) in tokens {
                 batch = batch.delete(records::token(id)).delete(records::listing(id, record));
             }
@@ -272,6 +327,10 @@ impl Embedded {
             }
         }
     }
+}
+
+fn unknown(id: &str) -> AccountsError {
+    AccountsError::UnknownToken { id: id.chars().take(64).collect() }
 }
 
 fn info(id: String, record: TokenRecord) -> TokenInfo {

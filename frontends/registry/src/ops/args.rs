@@ -161,7 +161,7 @@ pub(crate) enum Can {
 }
 
 impl Can {
-    pub(super) fn actions(self) -> &'static [access::Action] {
+    pub(crate) fn actions(self) -> &'static [access::Action] {
         use access::Action;
         match self {
             Self::Pull => &[Action::List, Action::Pull],

@@ -8,11 +8,11 @@
 //! **Never.** A secret is in a Debug.
 
 mod accounts;
-mod args;
+pub(crate) mod args;
 mod audit;
 pub(crate) mod backup;
 pub(crate) mod maintenance;
-mod table;
+pub(crate) mod table;
 mod tenants;
 
 use std::fmt;

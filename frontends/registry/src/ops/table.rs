@@ -3,7 +3,7 @@
 use strongroom_engine::seam::Timestamp;
 
 /// Rows under a head, each column as wide as its widest.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|text| (*text).to_owned()).collect();
     let all = || std::iter::once(&head).chain(rows);
     let widths: Vec<usize> = (0..head.len())

@@ -1,0 +1,269 @@
+//! The admin API: organisations, their members, registries and what is in them, accounts, the audit
+//! trail and housekeeping, as JSON for tools and for a web page.
+//!
+//! **Promises.** All that is served stands in one table ([`routes::Route`]): what a route demands of
+//! its caller is enforced where all routes meet, before its handler runs, and its description
+//! (OpenAPI 3.1, at `/api/v1/openapi.json`) is made of the same table. What a caller may not see answers
+//! as what is not there. Errors are problems (RFC 9457) that name the field. A creation with an
+//! `Idempotency-Key` is done once.
+//!
+//! **Never.** It takes a field or a parameter that it does not declare, decides no authorisation
+//! itself, and gives no content away.
+
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod gate;
+mod idempotency;
+mod input;
+mod jobs;
+mod model;
+mod openapi;
+mod organisations;
+mod problem;
+mod registries;
+mod reply;
+mod repositories;
+pub mod routes;
+mod trail;
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response};
+use strongroom_engine::access::{Caller, PrincipalId};
+use strongroom_engine::extension::Extension;
+use strongroom_engine::seam::Entropy;
+use strongroom_engine::{Engine, Error};
+use strongroom_http::server::Refusal;
+use strongroom_http::{Body, Handler, RequestBody, RequestContext};
+use strongroom_identity::{Embedded, IdentityProvider};
+
+use crate::idempotency::Shown;
+use crate::input::{Input, MAX_BODY};
+use crate::jobs::Jobs;
+use crate::problem::{Kind, Problem};
+use crate::reply::Reply;
+use crate::routes::{Route, RouteError};
+
+/// The namespace of the engine's records that is ours.
+pub const NAMESPACE: &str = "admin";
+
+/// The service: a [`Handler`] of all paths under `/api/v1`.
+#[derive(Clone)]
+pub struct Admin(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    identity: Arc<dyn IdentityProvider>,
+    accounts: Embedded,
+    records: Extension,
+    entropy: Arc<dyn Entropy>,
+    jobs: Jobs,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+/// A request that came through the gate.
+pub(crate) struct Asked {
+    pub(crate) caller: Caller,
+    pub(crate) input: Input,
+}
+
+impl Admin {
+    /// Serves `engine` to whoever `identity` vouches for. `accounts` has the accounts, robots and
+    /// tokens that are kept here, whoever vouches for people.
+    pub fn new(
+        engine: Engine,
+        identity: Arc<dyn IdentityProvider>,
+        accounts: Embedded,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let records = engine.extension(NAMESPACE);
+        let jobs = Jobs::default();
+        Self(Arc::new(Inner { engine, identity, accounts, records, entropy, jobs }))
+    }
+
+    /// Whether a path belongs to this API, for a router above.
+    pub fn owns(path: &str) -> bool {
+        path == routes::BASE
+            || path.strip_prefix(routes::BASE).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Removes records that are over: to be called now and then (each hour does).
+    #[expect(clippy::missing_panics_doc, reason = "it never does")]
+    pub async fn sweep(&self) -> Result<(), Error> {
+        let id = PrincipalId::new("system:admin").expect("it is short and printable");
+        idempotency::sweep(&self.0.records, &Caller::known(id)).await
+    }
+
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        context: &RequestContext,
+    ) -> Result<Response<Body>, Problem> {
+        let (parts, body) = request.into_parts();
+        let found = routes::find(&parts.method, parts.uri.path());
+        context.set_route(found.as_ref().map_or("admin_none", |(route, _)| route.label()));
+        let (route, places) = found.map_err(|error| match error {
+            RouteError::Nothing => {
+                Problem::new(Kind::NotFound, "there is no such endpoint; see /api/v1/openapi.json")
+            }
+            RouteError::Method(allowed) => Problem::method(&allowed),
+        })?;
+        let spec = route.spec();
+        let caller = self.authenticate(&spec, &parts.headers, context).await?;
+        let query = parts.uri.query().unwrap_or_default();
+        let input = Input::new(&spec, places, query, parts.headers)?;
+        self.demand(&spec, &caller, &input, context).await?;
+        let mut asked = Asked { caller, input };
+        if spec.body.is_some() {
+            asked.input.body = body.collect_limited(MAX_BODY).await?;
+        }
+        let headers = asked.input.headers.clone();
+        let reply = if spec.creates {
+            self.create(route, asked, parts.uri.path()).await?
+        } else {
+            self.dispatch(route, asked).await?
+        };
+        Ok(reply.into_response(&spec, &headers))
+    }
+
+    /// Makes something, once for each `Idempotency-Key`.
+    async fn create(&self, route: Route, asked: Asked, path: &str) -> Result<Reply, Problem> {
+        let Some(key) = idempotency::key(&asked.input.headers)? else {
+            return self.dispatch(route, asked).await;
+        };
+        let (records, by) = (self.0.records.clone(), asked.caller.clone());
+        let said = (path, asked.input.body.as_ref());
+        let claim = match idempotency::claim(&records, &by, key, route.id(), said).await? {
+            Shown::Answered(body) => return Ok(Reply::Json(body)),
+            Shown::Claimed(claim) => claim,
+        };
+        let admin = self.clone();
+        // Of its own: a client that leaves must not leave it half done and claimed.
+        let work = tokio::spawn(async move {
+            let made = admin.dispatch(route, asked).await;
+            let kept = match &made {
+                Ok(Reply::Json(body)) => {
+                    claim.answered(&records, &by, body, is_secret(route)).await
+                }
+                Ok(Reply::Empty | Reply::Lines(_)) | Err(_) => claim.failed(&records, &by).await,
+            };
+            if let Err(error) = kept {
+                // It ends by itself; until then the same key is told to wait.
+                tracing::warn!(%error, "what came of an Idempotency-Key could not be kept");
+            }
+            made
+        });
+        work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a creation ended without an answer");
+            Err(Problem::new(Kind::Broken, "the request failed inside the server"))
+        })
+    }
+
+    async fn dispatch(&self, route: Route, asked: Asked) -> Result<Reply, Problem> {
+        let Asked { caller, input } = &asked;
+        match route {
+            Route::Describe => Ok(Reply::Json(openapi::description().as_bytes().to_vec())),
+            Route::Me => Ok(organisations::me(caller)),
+            Route::ListOrganisations => self.list_organisations(caller, input).await,
+            Route::CreateOrganisation => self.create_organisation(caller, input).await,
+            Route::GetOrganisation => self.get_organisation(caller, input).await,
+            Route::RenameOrganisation => self.rename_organisation(caller, input).await,
+            Route::SetQuota => self.set_quota(caller, input).await,
+            Route::DeleteOrganisation => self.delete_organisation(caller, input).await,
+            Route::OrganisationUsage => self.organisation_usage(caller, input).await,
+            Route::ListMembers => self.list_members(caller, input).await,
+            Route::InviteMember => self.invite_member(caller, input).await,
+            Route::GetMember => self.get_member(caller, input).await,
+            Route::SetMemberRole => self.set_member_role(caller, input).await,
+            Route::RemoveMember => self.remove_member(caller, input).await,
+            Route::ListRegistries => self.list_registries(caller, input).await,
+            Route::CreateRegistry => self.create_registry(caller, input).await,
+            Route::GetRegistry => self.get_registry(caller, input).await,
+            Route::UpdateRegistry => self.update_registry(caller, input).await,
+            Route::RenameRegistry => self.rename_registry(caller, input).await,
+            Route::DeleteRegistry => self.delete_registry(caller, input).await,
+            Route::RegistryUsage => self.registry_usage(caller, input).await,
+            Route::SetRegistryRole => self.set_registry_role(caller, input).await,
+            Route::RemoveRegistryRole => self.remove_registry_role(caller, input).await,
+            Route::DeleteTag => self.delete_tag(caller, input).await,
+            Route::GetManifest => self.get_manifest(caller, input).await,
+            Route::DeleteManifest => self.delete_manifest(caller, input).await,
+            Route::ListReferrers => self.list_referrers(caller, input).await,
+            Route::ListRobots => self.list_robots(caller, input).await,
+            Route::CreateRobot => self.create_robot(caller, input).await,
+            Route::GetRobot => self.get_robot(caller, input).await,
+            Route::DisableRobot => self.disable_robot(caller, input).await,
+            Route::DeleteRobot => self.delete_robot(caller, input).await,
+            Route::ListRobotTokens => self.list_robot_tokens(caller, input).await,
+            Route::CreateRobotToken => self.create_robot_token(caller, input).await,
+            Route::RevokeRobotToken => self.revoke_robot_token(caller, input).await,
+            Route::ListMyTokens => self.list_my_tokens(caller, input).await,
+            Route::CreateMyToken => self.create_my_token(caller, input).await,
+            Route::RevokeMyToken => self.revoke_my_token(caller, input).await,
+            Route::ListUsers => self.list_users(caller, input).await,
+            Route::CreateUser => self.create_user(caller, input).await,
+            Route::GetUser => self.get_user(caller, input).await,
+            Route::DisableUser => self.disable_user(caller, input).await,
+            Route::SetOperator => self.set_operator(caller, input).await,
+            Route::SetPassword => self.set_password(caller, input).await,
+            Route::DeleteUser => self.delete_user(caller, input).await,
+            Route::ListTrail | Route::ListSystemTrail => self.list_trail(caller, input).await,
+            Route::ExportTrail | Route::ExportSystemTrail => self.export_trail(caller, input).await,
+            Route::ListJobs => {
+                let after = input.cursor()?;
+                Ok(Reply::page::<_, model::Job>(self.0.jobs.list(after.as_deref(), input.limit())))
+            }
+            Route::StartJob => {
+                let mut id = [0; 8];
+                self.0.entropy.fill(&mut id);
+                let (records, id) = (&self.0.records, const_hex::encode(id));
+                let new = input.json()?;
+                let job = self.0.jobs.start(&self.0.engine, records, caller, id, new).await?;
+                Ok(Reply::json(&job))
+            }
+            Route::GetJob => Ok(Reply::json(&self.0.jobs.get(input.text("job"))?)),
+            Route::StopJob => {
+                self.0.jobs.stop(&self.0.records, caller, input.text("job")).await?;
+                Ok(Reply::Empty)
+            }
+        }
+    }
+}
+
+/// Whether what a route answers must be kept nowhere.
+fn is_secret(route: Route) -> bool {
+    matches!(route, Route::CreateMyToken | Route::CreateRobotToken)
+}
+
+impl Handler for Admin {
+    fn refuse(&self, _: &str, refusal: Refusal) -> Response<Body> {
+        Problem::from(refusal).into_response()
+    }
+
+    async fn handle(
+        &self,
+        request: Request<RequestBody>,
+        context: Arc<RequestContext>,
+    ) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        let mut response =
+            self.answer(request, &context).await.unwrap_or_else(Problem::into_response);
+        if head {
+            // The header of a GET, without its body (RFC 9110, section 9.3.2).
+            let body = std::mem::take(response.body_mut());
+            if let Some(length) = body.length().filter(|length| *length > 0) {
+                let headers = response.headers_mut();
+                headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+            }
+        }
+        response
+    }
+}

@@ -1,0 +1,604 @@
+//! What the API takes and gives, as JSON. What is taken refuses fields that it does not know.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use strongroom_engine::access::{self, Action, Grant};
+use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
+use strongroom_engine::seam::Timestamp;
+use strongroom_engine::tenancy;
+use strongroom_identity::account::{self, Account, Reach};
+use utoipa::ToSchema;
+
+const NAME: &str = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$";
+const PATH: &str = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$";
+const USER: &str = "^[a-z0-9][a-z0-9._-]*$";
+
+/// The largest number of bytes that may be set: every reader of JSON keeps it exactly.
+pub(crate) const MAX_BYTES: u64 = 9_007_199_254_740_991;
+/// The longest life of a token that may be asked for, in seconds: a hundred years.
+pub(crate) const MAX_LIFE: u64 = 3_155_760_000;
+
+/// What may stand in a path for a name of its template: a pattern, the most bytes, and what it is.
+pub(crate) fn place(name: &str) -> (&'static str, usize, &'static str) {
+    match name {
+        "organisation" => (NAME, 64, "The organisation's name."),
+        "registry" => (NAME, 64, "The registry's name in its organisation."),
+        "repository" => {
+            (PATH, 255, "The repository's name in its registry; its slashes are `%2F`.")
+        }
+        "tag" => ("^[a-zA-Z0-9_][a-zA-Z0-9._-]*$", 128, "The tag."),
+        "digest" => ("^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$", 135, "The digest."),
+        "principal" => ("^[!-~]+$", 256, "Who: `user:NAME` or `robot:NAME`."),
+        "robot" => {
+            (r"^[a-z0-9._-]+\+[a-z0-9][a-z0-9._-]*$", 129, "The robot: `ORGANISATION+NAME`.")
+        }
+        "user" => (USER, 64, "The user's name."),
+        "token" => ("^[0-9a-f]{16}$", 16, "The token's id."),
+        "job" => ("^[0-9a-f]{16}$", 16, "The job's id."),
+        _ => ("^[!-~]+$", 256, "A name."),
+    }
+}
+
+/// A moment, as RFC 3339 writes it.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = i64::try_from(self.0.0).unwrap_or(i64::MAX);
+        let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+        serializer.collect_str(&at)
+    }
+}
+
+/// Must be named, and may be null.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(from)
+}
+
+/// Who is signed in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Me {
+    /// `user:NAME`, `robot:NAME`, or as another provider names them.
+    pub(crate) principal: String,
+    /// Whether they operate the installation, with these credentials.
+    pub(crate) operator: bool,
+    /// Whether the credentials have bounds of their own, as those of a token.
+    pub(crate) bounded: bool,
+}
+
+/// An organisation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Organisation {
+    /// What never changes about it.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The most bytes it may store; no bound where null.
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) created_at: Time,
+}
+
+impl From<tenancy::Organisation> for Organisation {
+    fn from(of: tenancy::Organisation) -> Self {
+        Self {
+            id: of.id.to_string(),
+            name: of.name.to_string(),
+            quota_bytes: of.quota_bytes,
+            created_at: Time(of.created_at),
+        }
+    }
+}
+
+/// An organisation to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewOrganisation {
+    #[schema(value_type = String, pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$", max_length = 64)]
+    pub(crate) name: OrganisationName,
+    /// The most bytes it may store; no bound where absent.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    pub(crate) quota_bytes: Option<u64>,
+    /// Its first admin, by user name, e-mail address or principal; the caller where absent.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 256)]
+    pub(crate) admin: Option<String>,
+}
+
+/// Another name.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rename {
+    #[schema(pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$", max_length = 64)]
+    pub(crate) name: String,
+}
+
+/// What an organisation may store.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Quota {
+    /// The most bytes; no bound where null.
+    #[serde(deserialize_with = "named")]
+    #[schema(required = true, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    pub(crate) quota_bytes: Option<u64>,
+}
+
+/// What an organisation stores.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Usage {
+    /// The bytes stored, each content once, and those reserved by uploads under way.
+    pub(crate) used_bytes: u64,
+    /// The most it may store; no bound where null.
+    pub(crate) quota_bytes: Option<u64>,
+}
+
+/// What the repositories of a registry link.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RegistryUsage {
+    /// The bytes of all that is linked, each content once.
+    pub(crate) linked_bytes: u64,
+    /// How many different contents are linked.
+    pub(crate) contents: u64,
+}
+
+/// What a member may do: list and pull; and push and delete; and manage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Viewer,
+    Writer,
+    Admin,
+}
+
+impl From<Role> for access::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Viewer => Self::Viewer,
+            Role::Writer => Self::Writer,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<access::Role> for Role {
+    fn from(role: access::Role) -> Self {
+        match role {
+            access::Role::Viewer => Self::Viewer,
+            access::Role::Writer => Self::Writer,
+            access::Role::Admin => Self::Admin,
+        }
+    }
+}
+
+/// Somebody with a role in an organisation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Member {
+    pub(crate) principal: String,
+    /// The role in the whole organisation.
+    pub(crate) role: Option<Role>,
+    /// The roles in single registries; the higher of the two counts.
+    pub(crate) registries: Vec<RegistryMember>,
+    pub(crate) added_at: Time,
+}
+
+/// A role in one registry.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RegistryMember {
+    /// The registry's id.
+    pub(crate) registry: String,
+    pub(crate) role: Role,
+}
+
+impl From<tenancy::Member> for Member {
+    fn from(of: tenancy::Member) -> Self {
+        let registries = of.registries.into_iter();
+        let registries = registries
+            .map(|(id, role)| RegistryMember { registry: id.to_string(), role: role.into() });
+        Self {
+            principal: of.principal.to_string(),
+            role: of.role.map(Role::from),
+            registries: registries.collect(),
+            added_at: Time(of.added_at),
+        }
+    }
+}
+
+/// Somebody to be made a member.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Invitation {
+    /// A user's name, an e-mail address that the identity provider knows, or a principal.
+    #[schema(min_length = 1, max_length = 256)]
+    pub(crate) user: String,
+    pub(crate) role: Role,
+}
+
+/// A role.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetRole {
+    pub(crate) role: Role,
+}
+
+/// Somebody's role in a registry.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RegistryRole {
+    pub(crate) principal: String,
+    pub(crate) role: Role,
+}
+
+/// A registry.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Registry {
+    /// What never changes about it.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Whether anybody may list and pull.
+    pub(crate) public: bool,
+    /// Whether a manifest may name what is not there.
+    pub(crate) sparse_indexes: bool,
+    pub(crate) created_at: Time,
+}
+
+impl From<tenancy::Registry> for Registry {
+    fn from(of: tenancy::Registry) -> Self {
+        Self {
+            id: of.id.to_string(),
+            name: of.name.to_string(),
+            public: of.settings.public,
+            sparse_indexes: of.settings.sparse_indexes,
+            created_at: Time(of.created_at),
+        }
+    }
+}
+
+/// A registry to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRegistry {
+    #[schema(value_type = String, pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$", max_length = 64)]
+    pub(crate) name: RegistryName,
+    #[serde(default)]
+    pub(crate) public: bool,
+    #[serde(default)]
+    pub(crate) sparse_indexes: bool,
+}
+
+/// Settings of a registry; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegistryChange {
+    #[serde(default)]
+    pub(crate) public: Option<bool>,
+    #[serde(default)]
+    pub(crate) sparse_indexes: Option<bool>,
+}
+
+/// A manifest.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Manifest {
+    pub(crate) digest: String,
+    pub(crate) media_type: String,
+    pub(crate) artifact_type: Option<String>,
+    /// The bytes of the manifest itself.
+    pub(crate) size: u64,
+    /// What it refers to.
+    pub(crate) subject: Option<String>,
+    pub(crate) pushed_at: Time,
+}
+
+/// A manifest that refers to another.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Referrer {
+    pub(crate) digest: String,
+    pub(crate) media_type: String,
+    pub(crate) artifact_type: Option<String>,
+    /// The bytes of the manifest itself.
+    pub(crate) size: u64,
+    pub(crate) annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// A machine's account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Robot {
+    /// What it signs in as: `ORGANISATION+NAME`.
+    pub(crate) name: String,
+    /// What roles are given to.
+    pub(crate) principal: String,
+    pub(crate) disabled: bool,
+    pub(crate) created_at: Time,
+}
+
+impl From<Account> for Robot {
+    fn from(of: Account) -> Self {
+        Self {
+            principal: of.id.to_string(),
+            name: of.id.name.to_string(),
+            disabled: of.disabled,
+            created_at: Time(of.created_at),
+        }
+    }
+}
+
+/// A robot to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRobot {
+    /// What it is called in the organisation.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]*$", max_length = 64)]
+    pub(crate) name: String,
+}
+
+/// Whether an account is shut out.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Disabled {
+    pub(crate) disabled: bool,
+}
+
+/// What may be done in a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reaches {
+    #[schema(value_type = Option<String>, pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$", max_length = 64)]
+    #[serde(default)]
+    pub(crate) organisation: Option<OrganisationName>,
+    #[schema(value_type = Option<String>, pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$", max_length = 64)]
+    #[serde(default)]
+    pub(crate) registry: Option<RegistryName>,
+    #[schema(value_type = Option<String>, pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$", max_length = 255)]
+    #[serde(default)]
+    pub(crate) repository: Option<RepositoryName>,
+    #[schema(min_items = 1, max_items = 5)]
+    pub(crate) actions: Vec<Act>,
+}
+
+/// What may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Act {
+    List,
+    Pull,
+    Push,
+    Delete,
+    Manage,
+}
+
+impl From<Act> for Action {
+    fn from(act: Act) -> Self {
+        match act {
+            Act::List => Self::List,
+            Act::Pull => Self::Pull,
+            Act::Push => Self::Push,
+            Act::Delete => Self::Delete,
+            Act::Manage => Self::Manage,
+        }
+    }
+}
+
+impl From<Action> for Act {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::List => Self::List,
+            Action::Pull => Self::Pull,
+            Action::Push => Self::Push,
+            Action::Delete => Self::Delete,
+            Action::Manage => Self::Manage,
+        }
+    }
+}
+
+impl From<Reaches> for Grant {
+    fn from(of: Reaches) -> Self {
+        Self {
+            organisation: of.organisation,
+            registry: of.registry,
+            repository: of.repository,
+            actions: of.actions.into_iter().map(Action::from).collect(),
+        }
+    }
+}
+
+impl From<Grant> for Reaches {
+    fn from(of: Grant) -> Self {
+        Self {
+            organisation: of.organisation,
+            registry: of.registry,
+            repository: of.repository,
+            actions: of.actions.into_iter().map(Act::from).collect(),
+        }
+    }
+}
+
+/// A token, as it is listed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Token {
+    /// What it is revoked by. It tells nothing of the token itself.
+    pub(crate) id: String,
+    /// Whose it is.
+    pub(crate) owner: String,
+    pub(crate) label: String,
+    /// What it may do at most, of what its owner may; everything where null.
+    pub(crate) grants: Option<Vec<Reaches>>,
+    pub(crate) created_at: Time,
+    /// When it ends by itself; never where null.
+    pub(crate) expires_at: Option<Time>,
+}
+
+impl From<account::TokenInfo> for Token {
+    fn from(of: account::TokenInfo) -> Self {
+        let grants = match of.reach {
+            Reach::Everything => None,
+            Reach::Only(grants) => Some(grants.into_iter().map(Reaches::from).collect()),
+        };
+        Self {
+            id: of.id,
+            owner: of.owner.to_string(),
+            label: of.label,
+            grants,
+            created_at: Time(of.created_at),
+            expires_at: of.expires_at.map(Time),
+        }
+    }
+}
+
+/// A token to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewToken {
+    /// What it is for, in one's own words.
+    #[serde(default)]
+    #[schema(max_length = 50)]
+    pub(crate) label: String,
+    /// How long it lives; for ever where absent.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3_155_760_000_u64)]
+    pub(crate) expires_in_seconds: Option<u64>,
+    /// What it may do at most; everything its owner may where absent.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 64)]
+    pub(crate) grants: Option<Vec<Reaches>>,
+}
+
+/// A token that was made, with itself, this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MadeToken {
+    /// The token: what to sign in with.
+    pub(crate) token: String,
+    /// As it is listed.
+    pub(crate) info: Token,
+}
+
+/// Somebody with an account here.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) principal: String,
+    pub(crate) disabled: bool,
+    /// Whether they operate the installation.
+    pub(crate) operator: bool,
+    pub(crate) created_at: Time,
+}
+
+impl From<Account> for User {
+    fn from(of: Account) -> Self {
+        Self {
+            principal: of.id.to_string(),
+            name: of.id.name.to_string(),
+            disabled: of.disabled,
+            operator: of.operator,
+            created_at: Time(of.created_at),
+        }
+    }
+}
+
+/// Somebody to be created. It holds a secret, so it has no Debug.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewUser {
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]*$", max_length = 64)]
+    pub(crate) name: String,
+    #[schema(min_length = 8, max_length = 256, format = Password)]
+    pub(crate) password: String,
+    #[serde(default)]
+    pub(crate) operator: bool,
+}
+
+/// Whether somebody operates the installation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Operates {
+    pub(crate) operator: bool,
+}
+
+/// Another password. It has no Debug.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Password {
+    #[schema(min_length = 8, max_length = 256, format = Password)]
+    pub(crate) password: String,
+}
+
+/// A line of the audit trail.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditLine {
+    /// The chain it stands in: that of one process.
+    pub(crate) chain: String,
+    /// Its place there, from 0.
+    pub(crate) sequence: u64,
+    /// The chain's hash up to this line.
+    pub(crate) hash: String,
+    pub(crate) at: Time,
+    pub(crate) principal: String,
+    /// From where: `address`, `request_id` and `user_agent`, as far as they are known.
+    #[schema(value_type = Object)]
+    pub(crate) origin: Value,
+    /// What kind of thing happened.
+    pub(crate) kind: String,
+    /// What happened, as its kind has it.
+    #[schema(value_type = Object)]
+    pub(crate) event: Value,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum JobKind {
+    /// Removes what nobody uses.
+    Collection,
+    /// Reads what is stored, and checks that it is what was pushed.
+    Scrub,
+}
+
+/// A job to be started.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewJob {
+    pub(crate) kind: JobKind,
+    /// Only in this organisation; everywhere where absent.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$", max_length = 64)]
+    pub(crate) organisation: Option<OrganisationName>,
+    /// For a collection: only tell what would be done.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    /// For a scrub: about the most bytes to read in a second; no bound where absent.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    pub(crate) bytes_per_second: Option<u64>,
+}
+
+/// How a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum JobState {
+    /// Under way.
+    Running,
+    /// Ended; the report says what came of it.
+    Done,
+    /// Ended by an error.
+    Failed,
+    /// Stopped by somebody.
+    Stopped,
+}
+
+/// A collection or a scrub.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) kind: JobKind,
+    pub(crate) state: JobState,
+    pub(crate) started_at: Time,
+    /// What it does now, or did last.
+    pub(crate) phase: Option<String>,
+    /// How many things it looked at in this phase.
+    pub(crate) done: u64,
+    /// How many bytes it read in this phase.
+    pub(crate) bytes: u64,
+    /// What it did and found; null before it ended.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) report: Option<Value>,
+    /// Why it failed.
+    pub(crate) error: Option<String>,
+}
