@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 /// something is (B), parsers, limits, transport and leaks (C). One that is added here needs a test.
 const IDS: &[&str] = &[
     "a5", "a9", "a11", "a12", "a13", "a14", "a15", "a16", "a17", //
-    "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b9", "b13", "b14", "b17", //
-    "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c16", "c17", //
+    "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b9", "b12", "b13", "b14", "b17", //
+    "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c16", "c17", "c20", //
     "c22", "c23", "c24", "c25", "c26", "c27", "c28",
 ];
 
