@@ -12,11 +12,10 @@ use strongroom_engine::id::OrganisationId;
 use strongroom_engine::name::RepositoryPath;
 use strongroom_http::auth::{Credentials, Secret};
 
-use super::records::Use;
 use super::sign_in::{ANONYMOUS, SignedIn};
 use super::tokens::NewToken;
 use super::{AccountsError, Embedded};
-use crate::account::Reach;
+use crate::account::{Reach, TokenUse};
 use crate::provider::IdentityError;
 use crate::scope::{Actions, Resource, Scope};
 use crate::secret::MachineToken;
@@ -71,7 +70,7 @@ impl Embedded {
             }
             Grant::Credentials(credentials) => self.sign_in(credentials, origin).await?,
             Grant::Refresh(token) => {
-                self.by_machine_token(None, token, Use::Refresh, origin).await?
+                self.by_machine_token(None, token, TokenUse::Refresh, origin).await?
             }
         };
         let asked = scopes;

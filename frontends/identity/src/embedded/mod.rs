@@ -34,6 +34,7 @@ use strongroom_engine::seam::{Seams, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use accounts::demand_strength;
 pub use exchange::{ExchangeError, Exchanged, Grant};
 pub use tokens::NewToken;
 

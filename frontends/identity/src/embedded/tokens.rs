@@ -9,9 +9,9 @@ use std::time::Duration;
 use strongroom_engine::access::Caller;
 use strongroom_engine::extension::Batch;
 
-use super::records::{self, TokenRecord, Use};
+use super::records::{self, TokenRecord};
 use super::{AccountsError, Embedded, changed, demand_own};
-use crate::account::{AccountId, Reach, TokenInfo};
+use crate::account::{AccountId, Reach, TokenInfo, TokenUse};
 use crate::secret::{MachineToken, TokenHash};
 
 /// The longest label, in bytes.
@@ -76,7 +76,7 @@ impl Embedded {
                 new.owner
             )));
         }
-        self.make(by, new, Use::Access, None).await
+        self.make(by, new, TokenUse::Access, None).await
     }
 
     /// Makes a refresh token; the oldest ones make room for it. It ends with its `parent`, the token
@@ -88,14 +88,14 @@ impl Embedded {
         parent: Option<String>,
     ) -> Result<MachineToken, AccountsError> {
         self.make_room(by, &new.owner).await?;
-        Ok(self.make(by, new, Use::Refresh, parent).await?.1)
+        Ok(self.make(by, new, TokenUse::Refresh, parent).await?.1)
     }
 
     async fn make(
         &self,
         by: &Caller,
         new: NewToken,
-        used_for: Use,
+        used_for: TokenUse,
         parent: Option<String>,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
         let (_, version) = self.account(&new.owner).await?;
@@ -114,8 +114,8 @@ impl Embedded {
             parent,
         };
         let change = match used_for {
-            Use::Access => "token made",
-            Use::Refresh => "refresh token made",
+            TokenUse::Access => "token made",
+            TokenUse::Refresh => "refresh token made",
         };
         let subject = format!("{} token {id}", record.owner);
         let batch = Batch::new()
@@ -128,32 +128,18 @@ impl Embedded {
         Ok((info(id, record), token))
     }
 
-    /// The tokens of an account that are not over, without refresh tokens; for operators, and for
-    /// whose they are.
+    /// The tokens of an account that are of this use and not over, refresh tokens the oldest first; for
+    /// operators, and for whose they are.
     pub async fn tokens(
         &self,
         by: &Caller,
         owner: &AccountId,
+        used_for: TokenUse,
     ) -> Result<Vec<TokenInfo>, AccountsError> {
         demand_own(by, owner)?;
         self.account(owner).await?;
         let now = self.0.records.now().await?;
-        let mut tokens = self.all_tokens(owner).await?;
-        tokens.retain(|(_, record)| record.used_for == Use::Access && !record.is_over(now));
-        Ok(tokens.into_iter().map(|(id, record)| info(id, record)).collect())
-    }
-
-    /// The refresh tokens of an account that are not over, the oldest first: who is signed in where.
-    /// For operators, and for whose they are.
-    pub async fn refresh_tokens(
-        &self,
-        by: &Caller,
-        owner: &AccountId,
-    ) -> Result<Vec<TokenInfo>, AccountsError> {
-        demand_own(by, owner)?;
-        self.account(owner).await?;
-        let now = self.0.records.now().await?;
-        let mut tokens = self.all_refresh_tokens(owner).await?;
+        let mut tokens = self.all_tokens(owner, used_for).await?;
         tokens.retain(|(_, record)| !record.is_over(now));
         Ok(tokens.into_iter().map(|(id, record)| info(id, record)).collect())
     }
@@ -167,8 +153,8 @@ impl Embedded {
         let owner = record.owner.clone();
         // Without it they are worth nothing already; here they go from the list, too.
         let mut children = match record.used_for {
-            Use::Access => self.all_refresh_tokens(&owner).await?,
-            Use::Refresh => Vec::new(),
+            TokenUse::Access => self.all_tokens(&owner, TokenUse::Refresh).await?,
+            TokenUse::Refresh => Vec::new(),
         };
         children.retain(|(_, child)| child.parent.as_deref() == Some(id));
         self.forget(by, &owner, &[(id.to_owned(), record)], "token revoked").await?;
@@ -191,8 +177,8 @@ impl Embedded {
         by: &Caller,
         owner: &AccountId,
     ) -> Result<(), AccountsError> {
-        let mut all = self.all_tokens(owner).await?;
-        all.extend(self.all_refresh_tokens(owner).await?);
+        let mut all = self.all_tokens(owner, TokenUse::Access).await?;
+        all.extend(self.all_tokens(owner, TokenUse::Refresh).await?);
         self.forget(by, owner, &all, "tokens of a deleted account removed").await
     }
 
@@ -202,14 +188,14 @@ impl Embedded {
         by: &Caller,
         owner: &AccountId,
     ) -> Result<(), AccountsError> {
-        let refresh = self.all_refresh_tokens(owner).await?;
+        let refresh = self.all_tokens(owner, TokenUse::Refresh).await?;
         self.forget(by, owner, &refresh, "refresh tokens ended with the old password").await
     }
 
     /// Removes the tokens of an account that are over, and returns how many are left.
     async fn prune(&self, by: &Caller, owner: &AccountId) -> Result<usize, AccountsError> {
         let now = self.0.records.now().await?;
-        let all = self.all_tokens(owner).await?;
+        let all = self.all_tokens(owner, TokenUse::Access).await?;
         let (over, live): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|(_, record)| record.is_over(now));
         self.forget(by, owner, &over, "tokens removed that were over").await?;
@@ -220,7 +206,7 @@ impl Embedded {
     /// keys of the others are read.
     async fn make_room(&self, by: &Caller, owner: &AccountId) -> Result<(), AccountsError> {
         let now = self.0.records.now().await?;
-        let listed = self.listed(&records::refresh_tokens_of(owner)).await?;
+        let listed = self.listed(&records::tokens_of(owner, TokenUse::Refresh)).await?;
         let excess = (listed.len() + 1).saturating_sub(MAX_REFRESH_TOKENS);
         let mut gone = Vec::new();
         for (at, id) in listed.iter().take(OLDEST.max(excess)).enumerate() {
@@ -257,20 +243,10 @@ impl Embedded {
     async fn all_tokens(
         &self,
         owner: &AccountId,
+        used_for: TokenUse,
     ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
-        self.all_of(&records::tokens_of(owner)).await
-    }
-
-    async fn all_refresh_tokens(
-        &self,
-        owner: &AccountId,
-    ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
-        self.all_of(&records::refresh_tokens_of(owner)).await
-    }
-
-    async fn all_of(&self, prefix: &str) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
         let mut tokens = Vec::new();
-        for id in self.listed(prefix).await? {
+        for id in self.listed(&records::tokens_of(owner, used_for)).await? {
             if let Some(record) = self.token(&id).await? {
                 tokens.push((id, record));
             }
@@ -302,6 +278,7 @@ fn info(id: String, record: TokenRecord) -> TokenInfo {
     TokenInfo {
         id,
         owner: record.owner,
+        used_for: record.used_for,
         label: record.label,
         reach: record.reach,
         created_at: record.created_at,
