@@ -2,7 +2,8 @@
 //!
 //! Promises: a namespace's records are nobody else's; a batch is committed whole and durably, or
 //! not at all; its requirements hold at that moment; each batch has at least one line in the audit
-//! trail, committed with it (DESIGN D10), which is also the event that subscribers see.
+//! trail, committed with it (DESIGN D10), which is also the event that subscribers see. The one
+//! exception says of itself that it only keeps a reader's place ([`Batch::bookkeeping`]).
 //!
 //! What it never does: understand what is kept, ask an authorizer (the frontend that owns the
 //! namespace does, before it calls), or count against a quota.
@@ -72,6 +73,7 @@ pub struct Batch {
     require: Vec<(Vec<u8>, Option<Version>)>,
     write: Vec<(Vec<u8>, Option<Bytes>)>,
     events: Vec<Event>,
+    bookkeeping: bool,
 }
 
 impl Batch {
@@ -107,6 +109,14 @@ impl Batch {
     /// Adds a line to the audit trail of the event's organisation.
     pub fn event(mut self, event: Event) -> Self {
         self.events.push(event);
+        self
+    }
+
+    /// Says that the batch only keeps how far its frontend came: where a reader of the trail stands,
+    /// who does some work now, what came of an attempt. Nobody may do more or less by it, and it needs
+    /// no line: a line for having read a line would be read in its turn, for ever.
+    pub fn bookkeeping(mut self) -> Self {
+        self.bookkeeping = true;
         self
     }
 }
@@ -161,9 +171,9 @@ impl Extension {
     /// may happen or not, and it happens whole.
     ///
     /// [`Error::Contended`] where a requirement does not hold: read again and decide anew.
-    /// [`Error::Invalid`] for a batch without an event.
+    /// [`Error::Invalid`] for a batch without an event that is no [`Batch::bookkeeping`].
     pub async fn commit(&self, batch: Batch) -> Result<(), Error> {
-        if batch.events.is_empty() {
+        if batch.events.is_empty() && !batch.bookkeeping {
             return Err(Error::Invalid("a change needs a line in the audit trail".to_owned()));
         }
         let mut change = Change::new(&self.core);
@@ -270,6 +280,9 @@ mod tests {
 
         assert!(matches!(silent, Err(Error::Invalid(_))), "{silent:?}");
         assert_eq!(users.get("ann").await.unwrap(), None);
+        // But where a reader stands.
+        users.commit(Batch::new().put("cursor", "1").bookkeeping()).await.unwrap();
+        assert_eq!(users.get("cursor").await.unwrap().unwrap().value, "1");
     }
 
     #[tokio::test]

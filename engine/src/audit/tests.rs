@@ -477,3 +477,32 @@ async fn the_old_name_of_a_renamed_organisation_opens_no_trail_to_operators() {
     let read = engine.trail(&operator(), Some(&acme), &TrailQuery::default(), None, 10).await;
     assert!(matches!(read, Err(Error::NameUnknown { .. })), "{read:?}");
 }
+
+#[tokio::test]
+async fn who_follows_from_the_end_misses_nothing_of_any_process() {
+    let story = Story::new().await;
+    let engine = &story.town.engine;
+    let end = engine.trail_end(story.id).await.unwrap();
+    assert!(engine.follow(story.id, Some(&end), 10).await.unwrap().items.is_empty());
+
+    let other = story.town.restarted().await;
+    story.line(&other, "emil").await;
+    story.line(engine, "fay").await;
+    story.line(&other, "gus").await;
+
+    let (mut seen, mut after) = (Vec::new(), end);
+    loop {
+        let page = engine.follow(story.id, Some(&after), 2).await.unwrap();
+        if page.items.is_empty() {
+            break;
+        }
+        seen.extend(page.items.into_iter().map(|line| match line.event.kind {
+            EventKind::MemberSet { principal, .. } => principal,
+            other => other.name().to_owned(),
+        }));
+        after = page.next.unwrap();
+    }
+    assert_eq!(seen, ["user:emil", "user:fay", "user:gus"]);
+    let all = engine.follow(story.id, None, 100).await.unwrap().items.len();
+    assert_eq!(all, story.rows().await.len() + 2, "from the first line on, of both chains");
+}

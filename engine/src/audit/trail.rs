@@ -107,6 +107,32 @@ impl Engine {
         Ok(Page { items: read.lines, next: more.then_some(read.cursor) })
     }
 
+    /// A page of an organisation's trail, the oldest lines first: the durable form of
+    /// [`Engine::subscribe`], of all processes. As there nobody is asked who may: it is for whoever
+    /// holds the engine, and passes on to others only what they may see.
+    ///
+    /// `after` is [`Page::next`] of the page before, or of [`Engine::trail_end`]; from the first line on
+    /// where absent. There is always a next page. One with fewer lines than `limit` has the newest.
+    pub async fn follow(
+        &self,
+        organisation: OrganisationId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<TrailLine>, Error> {
+        let query = TrailQuery { oldest_first: true, ..TrailQuery::default() };
+        let read = read(&self.core, organisation, &query, after, limit).await?;
+        Ok(Page { items: read.lines, next: Some(read.cursor) })
+    }
+
+    /// Where a reader stands who wants only what happens from now on, for [`Engine::follow`].
+    pub async fn trail_end(&self, organisation: OrganisationId) -> Result<String, Error> {
+        let mut ends = BTreeMap::new();
+        for chain in chains(&self.core, organisation).await? {
+            ends.insert(chain, length(&self.core, organisation, chain).await?);
+        }
+        Ok(Cursor { oldest_first: true, chains: ends }.encode())
+    }
+
     /// A trail as a stream, for whoever may read it; it ends where the trail ends now. Each line is
     /// made to be written as one line of JSON.
     pub async fn export_trail(

@@ -7,7 +7,7 @@ use crate::change::{Attempt, Change, Seen, retry};
 use crate::core::Core;
 use crate::error::Error;
 use crate::graph::{Page, stripe_of_organisation};
-use crate::id::RegistryId;
+use crate::id::{OrganisationId, RegistryId};
 use crate::keys;
 use crate::meta::prefix_range;
 use crate::name::{OrganisationName, RegistryName};
@@ -104,16 +104,18 @@ impl Engine {
         Registry::new(registry.id, &registry.record)
     }
 
-    /// The registry of this name, for whoever may do `action` in all of it.
+    /// A registry with the id of its organisation, for whoever may do `action` there: how a frontend
+    /// asks before it touches records of its own about the registry.
     pub async fn registry_for(
         &self,
         caller: &Caller,
         organisation: &OrganisationName,
         name: &RegistryName,
         action: Action,
-    ) -> Result<Registry, Error> {
-        let (_, registry) = seen_registry(&self.core, caller, organisation, name, action).await?;
-        Registry::new(registry.id, &registry.record)
+    ) -> Result<(OrganisationId, Registry), Error> {
+        let (tenant, registry) =
+            seen_registry(&self.core, caller, organisation, name, action).await?;
+        Ok((tenant.id, Registry::new(registry.id, &registry.record)?))
     }
 
     /// The registries of an organisation that the caller may list, in the order of their names. A

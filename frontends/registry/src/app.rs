@@ -15,6 +15,9 @@ use strongroom_identity::embedded::{NAMESPACE, Options};
 use strongroom_identity::password::Cost;
 use strongroom_identity::throttle::{Allowance, Allowances};
 
+use strongroom_identity::seal::MasterKey;
+use strongroom_webhooks::Webhooks;
+
 use crate::config::Config;
 use crate::data::{DataFolder, master_key};
 use crate::failure::Failure;
@@ -25,6 +28,7 @@ use crate::storage;
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) identity: Embedded,
+    pub(crate) webhooks: Webhooks,
     pub(crate) seams: Seams,
     pub(crate) folder: DataFolder,
 }
@@ -89,11 +93,17 @@ impl App {
             Some(file) => master_key(file)?,
             None => folder.master_key(&*seams.entropy)?,
         };
+        let webhooks = Webhooks::new(
+            engine.clone(),
+            seams.clone(),
+            MasterKey::from_bytes(*master.expose()),
+            config.webhooks.settings(),
+        )?;
         let records = engine.extension(NAMESPACE);
         let identity = Embedded::open(records, seams.clone(), master, identity(config)).await?;
         // Where several share the stores, nobody copies them or fills them meanwhile.
         engine.announce().await?;
-        Ok(Self { engine, identity, seams, folder })
+        Ok(Self { engine, identity, webhooks, seams, folder })
     }
 
     /// Writes what waits, before the process ends in order.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use strongroom_engine::Error;
 use strongroom_engine::backup::BackupError;
 use strongroom_identity::embedded::AccountsError;
+use strongroom_webhooks::WebhookError;
 
 /// What kind of failure: an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,15 @@ impl From<BackupError> for Failure {
             BackupError::FolderBusy { .. } | BackupError::Open { .. } => {
                 Self::away(error.to_string())
             }
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<WebhookError> for Failure {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Engine(error) => error.into(),
             error => Self::failed(error.to_string()),
         }
     }

@@ -74,6 +74,11 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
     }
 
     let tasks = beside(config, &app, &metrics, tls.clone());
+    let webhooks = app.webhooks.clone();
+    tasks.spawn_until("webhooks", move |end| {
+        let webhooks = webhooks.clone();
+        async move { webhooks.run(end).await }
+    });
     tasks.spawn_until("control", {
         let app = app.clone();
         move |end| {

@@ -20,7 +20,6 @@ use super::Handler;
 use super::activity::{Activity, Overdue, Stream, Watched};
 use super::linger::linger;
 use crate::limits::Limits;
-use crate::log;
 use crate::pipeline::Pipeline;
 
 /// The smallest table of HTTP/2 header compression that the standard lets a peer assume.
@@ -152,7 +151,7 @@ impl<H: Handler> Connection<H> {
                 biased;
                 end = connection.as_mut() => {
                     if let Err(error) = end {
-                        tracing::debug!(%peer, error = log::chain(&error), "connection ended early");
+                        tracing::debug!(%peer, error = crate::log::chain(&error), "connection ended early");
                     }
                     return true;
                 }

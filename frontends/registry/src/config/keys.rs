@@ -11,7 +11,7 @@ pub(super) enum Kind {
 }
 
 /// Each key with its kind. A test holds it to the settings themselves.
-pub(super) const KEYS: [(&str, Kind); 70] = [
+pub(super) const KEYS: [(&str, Kind); 77] = [
     ("data", Kind::Text),
     ("listen", Kind::Text),
     ("trusted_proxies", Kind::List),
@@ -82,6 +82,13 @@ pub(super) const KEYS: [(&str, Kind); 70] = [
     ("limits.max_streams", Kind::Number),
     ("limits.max_pending_resets", Kind::Number),
     ("limits.shutdown_grace", Kind::Text),
+    ("webhooks.allowed_networks", Kind::List),
+    ("webhooks.allow_http", Kind::Flag),
+    ("webhooks.timeout", Kind::Text),
+    ("webhooks.concurrency", Kind::Number),
+    ("webhooks.attempts", Kind::Number),
+    ("webhooks.max_back_off", Kind::Text),
+    ("webhooks.disable_after", Kind::Text),
 ];
 
 /// What begins our variables of the environment.

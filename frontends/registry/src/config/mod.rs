@@ -6,6 +6,7 @@
 //!
 //! **Never.** It holds a secret: `config check` shows all of it.
 
+mod beside;
 mod check;
 mod keys;
 mod layers;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use strongroom_identity::embedded::Options;
 use strongroom_identity::throttle::Allowances;
 
+pub(crate) use beside::Webhooks;
 pub(crate) use keys::{BOOTSTRAP_PASSWORD, POSTGRES_PASSWORD};
 pub(crate) use layers::{Flags, load};
 pub(crate) use units::{Size, Span};
@@ -47,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) uploads: Uploads,
     pub(crate) collection: Collection,
     pub(crate) limits: Limits,
+    pub(crate) webhooks: Webhooks,
 }
 
 impl Default for Config {
@@ -67,6 +70,7 @@ impl Default for Config {
             uploads: Uploads::default(),
             collection: Collection::default(),
             limits: Limits::default(),
+            webhooks: Webhooks::default(),
         }
     }
 }

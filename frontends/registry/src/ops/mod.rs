@@ -14,6 +14,7 @@ pub(crate) mod backup;
 pub(crate) mod maintenance;
 pub(crate) mod table;
 mod tenants;
+mod webhooks;
 
 use std::fmt;
 
@@ -34,6 +35,7 @@ pub(crate) use backup::BackupVerb;
 pub(crate) use maintenance::fsck_outcome;
 pub(crate) use table::size;
 pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
+pub(crate) use webhooks::WebhookVerb;
 
 use crate::app::App;
 use crate::config::Size;
@@ -114,6 +116,9 @@ pub(crate) enum Command {
     /// Look after the registries of an organisation
     #[command(subcommand)]
     Registry(RegistryVerb),
+    /// Tell addresses of yours what happens in a registry
+    #[command(subcommand)]
+    Webhook(WebhookVerb),
     /// Read the audit trail, and verify it
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -253,6 +258,7 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
         Command::Token(verb) => accounts::token(app, verb).await,
         Command::Org(verb) => tenants::organisation(app, verb).await,
         Command::Registry(verb) => tenants::registry(app, verb).await,
+        Command::Webhook(verb) => webhooks::webhook(app, verb).await,
         Command::Audit(verb) => audit::audit(app, verb, teller).await,
     }
 }
