@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::Scope;
-use crate::id::RepositoryId;
+use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::name::RepositoryPath;
 use crate::seam::Timestamp;
 
@@ -55,6 +55,11 @@ impl Repository {
     /// `organisation/registry/repository`.
     pub fn path(&self) -> &RepositoryPath {
         &self.path
+    }
+
+    /// The organisation and the registry that it is in, by what never changes of them.
+    pub fn tenant(&self) -> (OrganisationId, RegistryId) {
+        (self.scope.organisation, self.scope.registry)
     }
 
     /// Whether the caller may also do `action` here.
