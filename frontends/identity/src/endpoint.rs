@@ -10,15 +10,14 @@ use std::time::Duration;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
-use strongroom_engine::access::Origin;
 use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
 use strongroom_http::{Body, RequestBody, RequestBodyError, RequestContext};
 
-use crate::challenge;
 use crate::embedded::{Embedded, ExchangeError, Exchanged, Grant};
 use crate::provider::IdentityError;
 use crate::scope::{self, Resource, Scope};
+use crate::{challenge, gate};
 
 /// Where the endpoint is.
 pub const PATH: &str = "/v2/token";
@@ -52,15 +51,7 @@ pub async fn answer(
     context: &Arc<RequestContext>,
 ) -> Response<Body> {
     context.set_route("token");
-    let origin = Origin {
-        address: Some(context.origin().client()),
-        request_id: Some(context.id().as_str().to_owned()),
-        user_agent: request
-            .headers()
-            .get(http::header::USER_AGENT)
-            .and_then(|value| value.to_str().ok())
-            .map(|agent| strongroom_http::log::clean(agent).into_owned()),
-    };
+    let origin = gate::origin(request.headers(), context);
     let asked = if request.method() == Method::GET {
         from_query(&request)
     } else if request.method() == Method::POST {

@@ -15,6 +15,7 @@ pub mod account;
 pub mod challenge;
 pub mod embedded;
 pub mod endpoint;
+pub mod gate;
 pub mod password;
 pub mod provider;
 pub mod scope;

@@ -13,6 +13,7 @@ use strongroom_http::RequestBodyError;
 use strongroom_http::limits::ShareError;
 use strongroom_http::server::Refusal;
 use strongroom_identity::IdentityError;
+use strongroom_identity::gate::GateError;
 
 use crate::reply::Reply;
 use crate::routes::RouteError;
@@ -281,6 +282,19 @@ impl From<RouteError> for Failure {
                 Self::new(S::NOT_FOUND, Code::ManifestUnknown, text)
             }
             RouteError::Upload => Self::new(S::NOT_FOUND, Code::BlobUploadUnknown, text),
+        }
+    }
+}
+
+impl From<GateError> for Failure {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Identity(error) => error.into(),
+            GateError::Share(error) => error.into(),
+            error => {
+                let text = error.to_string();
+                Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, text)
+            }
         }
     }
 }

@@ -9,14 +9,14 @@
 //!
 //! None of them depends on whether what is hidden exists.
 
-use http::header::{HeaderName, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
-use strongroom_engine::access::{Action, Caller, Origin, Principal};
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use strongroom_engine::access::{Action, Caller, Principal};
 use strongroom_engine::name::RepositoryPath;
 use strongroom_engine::{Error, Repository};
 use strongroom_http::RequestContext;
-use strongroom_http::auth::Credentials;
 use strongroom_identity::challenge::Refusal;
+use strongroom_identity::gate::{self, GateError};
 use strongroom_identity::{Access, IdentityError, Sought, Vouched};
 
 use crate::error::{Code, Failure};
@@ -24,9 +24,6 @@ use crate::query::Query;
 use crate::reply::{API_VERSION, API_VERSION_2};
 use crate::routes::Operation;
 use crate::{Input, Oci};
-
-/// The most of a client's name that is kept for the audit trail, in bytes.
-const MAX_USER_AGENT: usize = 256;
 
 /// Somebody who asks for something.
 pub(crate) struct Asked {
@@ -55,34 +52,23 @@ impl Oci {
             base_url: context.origin().base_url(),
             scope: scope(operation, &input.query),
         };
-        let headers = &input.headers;
-        let credentials = match Credentials::from_headers(headers) {
-            Ok(credentials) => credentials,
-            Err(error) => {
-                let refusal = Refusal::InvalidToken;
-                return Err(self.unauthorized(&challenge, refusal, error.to_string()));
-            }
-        };
-        let vouched = self.identity.authenticate(&credentials, origin(headers, context)).await;
-        let Vouched { caller, sought } = match vouched {
-            Ok(vouched) => vouched,
-            Err(error @ IdentityError::Wrong) => {
+        let admitted = match gate::admit(&*self.identity, &input.headers, context).await {
+            Ok(admitted) => admitted,
+            Err(
+                error @ (GateError::Credentials(_) | GateError::Identity(IdentityError::Wrong)),
+            ) => {
                 let refusal = Refusal::InvalidToken;
                 return Err(self.unauthorized(&challenge, refusal, error.to_string()));
             }
             Err(error) => return Err(error.into()),
         };
-        context.set_principal(caller.principal.as_str());
-        let anonymous = caller.principal == Principal::Anonymous;
-        if !anonymous {
-            // Nobody's requests are bounded by their address alone.
-            context.hold_share(caller.principal.as_str())?;
-        }
+        let (shown, anonymous) = (admitted.shown, admitted.is_anonymous());
+        let Vouched { caller, sought } = admitted.vouched;
         let must_sign_in = match operation.access() {
             // Of what is in a repository, `open` decides.
             Access::Open | Access::Allowed(_) => false,
-            Access::Shown => matches!(credentials, Credentials::None),
-            Access::SignedIn => anonymous,
+            Access::Shown => !shown,
+            Access::SignedIn | Access::Operator => anonymous,
         };
         if must_sign_in {
             let message = "sign in first".to_owned();
@@ -159,19 +145,4 @@ fn scope(operation: &Operation, query: &Query) -> Option<String> {
             })
         }
     }
-}
-
-/// Where a request came from, for the audit trail.
-fn origin(headers: &HeaderMap, context: &RequestContext) -> Origin {
-    Origin {
-        address: Some(context.origin().client()),
-        request_id: Some(context.id().as_str().to_owned()),
-        user_agent: text(headers, &USER_AGENT)
-            .map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
-    }
-}
-
-/// A header's text, where it is visible ASCII.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }

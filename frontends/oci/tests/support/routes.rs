@@ -160,6 +160,7 @@ pub(crate) fn expected(
     let action = match access(route) {
         Access::Shown | Access::SignedIn if anonymous => return CHALLENGED,
         Access::Open | Access::Shown | Access::SignedIn => return (S::OK, None),
+        Access::Operator => unreachable!("nothing here is the operator's"),
         Access::Allowed(action) => action,
     };
     let role = match caller {
