@@ -62,6 +62,11 @@ impl Repository {
         (self.scope.organisation, self.scope.registry)
     }
 
+    /// Whether anything was ever pushed there, as of when the handle was opened.
+    pub fn exists(&self) -> bool {
+        self.scope.repository.is_some()
+    }
+
     /// Whether the caller may also do `action` here.
     pub async fn may(&self, action: Action) -> Result<bool, Error> {
         let target = self.scope.target(&self.path);
