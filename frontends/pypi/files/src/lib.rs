@@ -23,6 +23,7 @@ mod form;
 mod metadata;
 mod name;
 mod quote;
+mod requirement;
 mod version;
 
 pub use archive::{ArchiveError, Inspected, Limits, inspect};

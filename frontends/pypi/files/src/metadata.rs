@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::ProjectName;
-use crate::version::Version;
+use crate::name::{NameError, ProjectName};
+use crate::version::{Version, VersionError};
+
+pub(crate) mod headers;
+mod rules;
 
 /// Core metadata, versions 1.0 to 2.5. Serialised, it has the names of its JSON form (PEP 566);
 /// deserialise only what was serialised here: it checks names and version, not the rest.
@@ -90,18 +93,104 @@ pub struct CoreMetadata {
     pub dynamic: Vec<String>,
 }
 
-/// Why metadata is refused.
+/// Why metadata is refused. Values are quoted, escaped and cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetadataError {
-    /// Interim: nothing is read yet.
-    #[error("metadata is not read yet")]
-    Unread,
+    /// Bytes that are not UTF-8.
+    #[error("the metadata is not UTF-8 at byte {at}: {near}")]
+    NotUtf8 {
+        /// Where, from 0.
+        at: usize,
+        /// The bytes there.
+        near: String,
+    },
+    /// A control character among the fields; a carriage return alone is one.
+    #[error("the metadata has a control character in the line {line}")]
+    Control {
+        /// The line.
+        line: String,
+    },
+    /// A line that is no field, where fields are.
+    #[error("the metadata's line {line} is not \"Field: value\"")]
+    NoField {
+        /// The line.
+        line: String,
+    },
+    /// More fields than anybody needs.
+    #[error("the metadata has more than {} fields", headers::MAX_FIELDS)]
+    TooManyFields,
+    /// A field that core metadata does not have.
+    #[error("the metadata has the field {field}, which core metadata does not know")]
+    Unknown {
+        /// Its name.
+        field: String,
+    },
+    /// A field twice that may be there once.
+    #[error("the metadata has the field {field} more than once")]
+    Repeated {
+        /// Its name.
+        field: String,
+    },
+    /// Several lines where one is allowed.
+    #[error("the metadata's field {field} has several lines; it has to be one")]
+    SeveralLines {
+        /// Its name.
+        field: String,
+    },
+    /// A field that has to be there.
+    #[error("the metadata has no {field}")]
+    Missing {
+        /// Its name.
+        field: &'static str,
+    },
+    /// A version of the format that is not known.
+    #[error("the metadata has Metadata-Version {version}; known are 1.0 to 1.2 and 2.0 to 2.5")]
+    FormatVersion {
+        /// The version.
+        version: String,
+    },
+    /// The project's name.
+    #[error("in the metadata, {0}")]
+    Name(NameError),
+    /// The version.
+    #[error("in the metadata, {0}")]
+    Version(VersionError),
+    /// A description among the fields and one as body.
+    #[error("the metadata has a description as a field and another as its body")]
+    TwoDescriptions,
+    /// A value that its field does not take.
+    #[error("the metadata's {field} {value} is not valid: {reason}")]
+    Value {
+        /// The field's name.
+        field: &'static str,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl CoreMetadata {
     /// Reads `METADATA` or `PKG-INFO`.
-    pub fn parse(_bytes: &[u8]) -> Result<Self, MetadataError> {
-        Err(MetadataError::Unread)
+    pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
+        let (fields, body) = headers::split(bytes)?;
+        rules::read(fields, body)
+    }
+
+    /// Whether the format is of this version or a later one.
+    pub(crate) fn is_at_least(&self, wanted: (u32, u32)) -> bool {
+        let numbers = self.metadata_version.split_once('.');
+        let numbers = numbers.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        numbers.is_some_and(|version: (u32, u32)| version >= wanted)
+    }
+
+    /// Whether other files of the same version would say the same: from 2.2 on an sdist's metadata, less
+    /// what is dynamic, hold for the wheels built from it, so that a registry may offer it by itself.
+    pub fn is_reliable_in_sdist(&self) -> bool {
+        self.is_at_least((2, 2))
     }
 }
+
+#[cfg(test)]
+mod tests;
