@@ -66,9 +66,12 @@ impl Project {
                 Some((tag, version))
             });
             let loaded = stream::iter(tags)
-                .map(|(tag, version)| async {
-                    let files = release(repository, &name, &tag, &version).await?;
-                    Ok::<_, Error>(files.map(|files| ((version, tag.to_string()), files)))
+                .map(|(tag, version)| {
+                    let name = &name;
+                    async move {
+                        let files = release(repository, name, &tag, &version).await?;
+                        Ok::<_, Error>(files.map(|files| ((version, tag.to_string()), files)))
+                    }
                 })
                 .buffered(SIDE_BY_SIDE);
             let loaded: Vec<_> = loaded.try_collect().await?;

@@ -196,9 +196,9 @@ async fn push_provenance(
     created: &str,
 ) -> Result<(), Failure> {
     // Who uploaded is known by name alone: no workload's identity vouches for where it was built.
-    let publisher = json!({ "kind": "Strongroom", "repository": repository.path().to_string() });
-    let publisher = publisher.as_object().cloned().unwrap_or_default();
-    let provenance = Provenance::new(&publisher, attestations);
+    let claims = json!({ "repository": repository.path().to_string() });
+    let claims = claims.as_object().cloned().unwrap_or_default();
+    let provenance = Provenance::new("Strongroom", claims, attestations);
     let bytes = serde_json::to_vec(&provenance)
         .map_err(|error| internal(&format!("a provenance as JSON: {error}")))?;
     let (layer, _) = try_join!(
