@@ -65,11 +65,6 @@ impl Page {
         });
         compressed.clone()
     }
-
-    /// What it costs to keep.
-    pub(crate) fn size(&self) -> usize {
-        self.plain.bytes.len() + self.plain.bytes.len() / 4
-    }
 }
 
 /// The page in both forms.
@@ -89,10 +84,6 @@ impl Both {
             Form::Json => &self.json,
             Form::Html | Form::PlainHtml => &self.html,
         }
-    }
-
-    pub(crate) fn size(&self) -> usize {
-        self.json.size() + self.html.size()
     }
 }
 

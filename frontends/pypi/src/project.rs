@@ -47,7 +47,7 @@ pub(crate) struct Project {
     pub(crate) versions: Vec<Version>,
     /// By version, then by name.
     pub(crate) files: Vec<File>,
-    by_name: HashMap<String, usize>,
+    pub(crate) by_name: HashMap<String, usize>,
 }
 
 impl Project {

@@ -50,7 +50,7 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProjectRecord {
-    format: u32,
+    pub(crate) format: u32,
     /// Its status …
     pub status: Status,
     /// … and why it has that.

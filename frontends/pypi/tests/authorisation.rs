@@ -154,7 +154,9 @@ async fn threat_a11_tokens_do_what_they_are_for_and_wrong_ones_are_never_nobody(
     };
     send(pusher.clone(), wheel("foo", "1.1", "one")).await.expect(S::OK);
     send(pusher.clone(), wheel("foo", "1.1", "one")).await.expect(S::OK);
-    send(pusher.clone(), wheel("foo", "1.1", "two")).await.refused(S::BAD_REQUEST, "already exists");
+    send(pusher.clone(), wheel("foo", "1.1", "two"))
+        .await
+        .refused(S::BAD_REQUEST, "already exists");
     let elsewhere = send(pusher, wheel("bar", "1.1", "one")).await;
     assert!(elsewhere.status.is_client_error(), "{elsewhere:?}");
     let reading = send(reader, wheel("foo", "1.2", "one")).await;

@@ -120,7 +120,8 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
             Step::Yank(version, is_wheel) => {
                 let name = dist(version, is_wheel, true).name;
-                let known = model.files.get(&version).is_some_and(|files| files.contains_key(&name));
+                let known =
+                    model.files.get(&version).is_some_and(|files| files.contains_key(&name));
                 let done = manager.yank(&writer, of, &Files::Name(name.clone()), "").await;
                 prop_assert_eq!(done.is_ok(), known, "{:?}: {:?}", step, done);
                 model.yanked.extend(known.then_some(name));
