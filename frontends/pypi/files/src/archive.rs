@@ -2,7 +2,7 @@
 //!
 //! The raw records are read here and not by a crate that reads archives, since such a crate, as any
 //! unpacker, passes over what must be seen: bytes that one reader takes and another does not. What is
-//! accepted has one reading; `tests` hold the list of entries against CPython's own.
+//! accepted has one reading; `tests` hold the list of entries against that of `CPython`.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -134,7 +134,9 @@ pub enum ArchiveError {
         name: String,
     },
     /// More than one folder, or another one, where one of a given name has to be.
-    #[error("the archive has the folder {got}; it has to be {wanted}, and the only one of its kind")]
+    #[error(
+        "the archive has the folder {got}; it has to be {wanted}, and the only one of its kind"
+    )]
     Folder {
         /// The folder, quoted.
         got: String,

@@ -51,7 +51,9 @@ pub enum AttestationError {
         wanted: &'static str,
     },
     /// A statement of a kind that is not taken.
-    #[error("an attestation has the predicate type {got}; taken are the publish attestation and SLSA provenance, version 1")]
+    #[error(
+        "an attestation has the predicate type {got}; taken are the publish attestation and SLSA provenance, version 1"
+    )]
     Predicate {
         /// The kind.
         got: String,

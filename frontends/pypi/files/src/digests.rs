@@ -42,7 +42,7 @@ pub enum DigestError {
 pub struct Digests {
     /// SHA-256.
     pub sha256: [u8; 32],
-    /// BLAKE2b with 256 bits.
+    /// `BLAKE2b` with 256 bits.
     pub blake2b_256: [u8; 32],
     /// MD5, which proves nothing: old clients send it, and it is compared.
     pub md5: [u8; 16],
@@ -95,10 +95,13 @@ impl ClaimedDigests {
         blake2b_256: Option<&str>,
         md5: Option<&str>,
     ) -> Result<Self, DigestError> {
-        let given = |value: Option<&'_ str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
+        let given =
+            |value: Option<&'_ str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
         let claimed = Self {
             sha256: given(sha256).map(|text| hex("sha256_digest", &text)).transpose()?,
-            blake2b_256: given(blake2b_256).map(|text| hex("blake2_256_digest", &text)).transpose()?,
+            blake2b_256: given(blake2b_256)
+                .map(|text| hex("blake2_256_digest", &text))
+                .transpose()?,
             md5: given(md5).map(|text| md5_digest(&text)).transpose()?,
         };
         if claimed.sha256.is_none() && claimed.blake2b_256.is_none() && claimed.md5.is_none() {
@@ -121,24 +124,25 @@ impl ClaimedDigests {
 }
 
 fn hex(field: &'static str, text: &str) -> Result<[u8; 32], DigestError> {
-    let refused = || DigestError::Malformed { field, value: quote(text), wanted: "64 digits of hex" };
+    let refused =
+        || DigestError::Malformed { field, value: quote(text), wanted: "64 digits of hex" };
     decode(text).ok_or_else(refused)
 }
 
 /// The decoder by itself would take a leading `0x`.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N { None } else { const_hex::decode_to_array(text).ok() }
+    if text.len() == 2 * N { const_hex::decode_to_array(text).ok() } else { None }
 }
 
 /// twine sends hex; PyPI's documentation asks for URL-safe base64 without padding.
 fn md5_digest(text: &str) -> Result<[u8; 16], DigestError> {
-    decode(text)
-        .or_else(|| URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok())
-        .ok_or_else(|| DigestError::Malformed {
+    decode(text).or_else(|| URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()).ok_or_else(|| {
+        DigestError::Malformed {
             field: "md5_digest",
             value: quote(text),
             wanted: "32 digits of hex, or 22 characters of URL-safe base64 without padding",
-        })
+        }
+    })
 }
 
 fn same<const N: usize>(

@@ -64,7 +64,9 @@ pub enum FileNameError {
         source: NameError,
     },
     /// The project's part of a wheel's name is not escaped.
-    #[error("in the wheel's name {name} the project has two separators in a row; write it with one \"_\"")]
+    #[error(
+        "in the wheel's name {name} the project has two separators in a row; write it with one \"_\""
+    )]
     Separators {
         /// The name, quoted.
         name: String,
@@ -252,7 +254,8 @@ impl FileName {
         match &self.kind {
             FileKind::Sdist => format!("{stem}.tar.gz"),
             FileKind::Wheel(tags) => {
-                let build = tags.build.iter().map(|build| format!("-{build}")).collect::<String>();
+                let build =
+                    tags.build.as_ref().map(|build| format!("-{build}")).unwrap_or_default();
                 let set = |tags: &[String]| {
                     let mut tags = tags.to_vec();
                     tags.sort();

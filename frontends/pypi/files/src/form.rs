@@ -252,9 +252,7 @@ fn kind(form: &FormFields, name: &FileName) -> Result<(), Disagreement> {
         _ => {}
     }
     match (form.one("pyversion"), name.kind()) {
-        (Some(value), FileKind::Sdist) if value != "source" => {
-            refuse("pyversion", value, "source")
-        }
+        (Some(value), FileKind::Sdist) if value != "source" => refuse("pyversion", value, "source"),
         (Some(value @ "source"), FileKind::Wheel(_)) => {
             refuse("pyversion", value, "for a Python version")
         }

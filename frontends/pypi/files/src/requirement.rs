@@ -28,7 +28,10 @@ impl Requirement {
     /// Reads one, or says why it is none.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_REQUIREMENT {
-            return Err(format!("it has {} bytes; at most {MAX_REQUIREMENT} are allowed", text.len()));
+            return Err(format!(
+                "it has {} bytes; at most {MAX_REQUIREMENT} are allowed",
+                text.len()
+            ));
         }
         let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let text = text.trim();
@@ -37,9 +40,11 @@ impl Requirement {
         let name = ProjectName::parse(name).map_err(|error| error.to_string())?;
         let (extras, rest) = extras(rest.trim_start())?;
         if rest.starts_with('@') {
-            return Err("it names an address (name @ …); a package of a registry depends on names and \
+            return Err(
+                "it names an address (name @ …); a package of a registry depends on names and \
                         versions alone"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let (versions, marker) = match rest.split_once(';') {
             Some((versions, marker)) => (versions, Some(marker::parse(marker)?)),
@@ -59,15 +64,16 @@ pub(crate) fn specifiers(text: &str) -> Result<BTreeSet<String>, String> {
     if text.len() > MAX_REQUIREMENT {
         return Err(format!("it has {} bytes; at most {MAX_REQUIREMENT} are allowed", text.len()));
     }
-    let all: VersionSpecifiers =
-        text.parse().map_err(|error| crate::quote::reason(&error))?;
+    let all: VersionSpecifiers = text.parse().map_err(|error| crate::quote::reason(&error))?;
     Ok(all.iter().map(ToString::to_string).collect())
 }
 
 fn without_brackets(versions: &str) -> Result<&str, String> {
     match versions.strip_prefix('(') {
         None => Ok(versions),
-        Some(inner) => inner.strip_suffix(')').ok_or_else(|| "a bracket \"(\" is not closed".to_owned()),
+        Some(inner) => {
+            inner.strip_suffix(')').ok_or_else(|| "a bracket \"(\" is not closed".to_owned())
+        }
     }
 }
 

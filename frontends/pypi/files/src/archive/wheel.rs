@@ -31,8 +31,7 @@ pub(super) fn inspect(
         entries.iter().find(|entry| !entry.folder && entry.name == path)
     };
     let needed = |file: &str| {
-        find(file)
-            .ok_or_else(|| ArchiveError::Missing { name: quote(&format!("{folder}/{file}")) })
+        find(file).ok_or_else(|| ArchiveError::Missing { name: quote(&format!("{folder}/{file}")) })
     };
     let (metadata, wheel, record) = (needed("METADATA")?, needed("WHEEL")?, needed("RECORD")?);
     let metadata_bytes = zip::read(&mut file, metadata, limits.metadata_bytes)?;
@@ -72,11 +71,7 @@ fn dist_info(name: &FileName, entries: &[Entry]) -> Result<String, ArchiveError>
 }
 
 /// Since version 2.4 of the metadata, each licence that they name lies in a folder of its own.
-fn licences(
-    metadata: &CoreMetadata,
-    folder: &str,
-    entries: &[Entry],
-) -> Result<(), ArchiveError> {
+fn licences(metadata: &CoreMetadata, folder: &str, entries: &[Entry]) -> Result<(), ArchiveError> {
     if !metadata.is_at_least((2, 4)) {
         return Ok(());
     }

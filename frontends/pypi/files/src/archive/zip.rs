@@ -32,7 +32,9 @@ pub enum ZipFault {
     #[error("its end records are wrong: {0}")]
     End(&'static str),
     /// A record of another kind, or none, where one has to be.
-    #[error("at byte {at} there is no {wanted}: the file has bytes that belong to no record, or lacks some")]
+    #[error(
+        "at byte {at} there is no {wanted}: the file has bytes that belong to no record, or lacks some"
+    )]
     NotThere {
         /// Where, from 0.
         at: u64,
@@ -96,15 +98,17 @@ pub(super) fn entries(
     let mut names = Names::new(true);
     let mut records = Vec::new();
     let mut at = end.directory;
-    let mut directory = BufReader::new(Read::take(&mut *file, end.directory_end - end.directory));
+    let mut directory = BufReader::new(Read::take(&mut *file, end.after - end.directory));
     for _ in 0..end.entries {
         budget.entry()?;
-        let (record, length) = Record::central(&mut directory, at, end.directory_end)?;
+        let (record, length) = Record::central(&mut directory, at, end.after)?;
         at += length;
         records.push(record);
     }
-    if at != end.directory_end {
-        return Err(ZipFault::End("they say another size of the directory than its records have").into());
+    if at != end.after {
+        return Err(
+            ZipFault::End("they say another size of the directory than its records have").into()
+        );
     }
     records.sort_by_key(|record| record.offset);
     let mut at = 0;

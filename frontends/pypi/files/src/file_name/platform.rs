@@ -34,12 +34,8 @@ const MACOS: &[&str] = &[
     "x86_64",
 ];
 const ANDROID: &[&str] = &["arm64_v8a", "armeabi_v7a", "x86", "x86_64"];
-const IOS: &[&str] = &[
-    "arm64_iphoneos",
-    "arm64_iphonesimulator",
-    "x86_64_iphoneos",
-    "x86_64_iphonesimulator",
-];
+const IOS: &[&str] =
+    &["arm64_iphoneos", "arm64_iphonesimulator", "x86_64_iphoneos", "x86_64_iphonesimulator"];
 
 pub(super) fn check(name: &str, tags: &[String]) -> Result<(), FileNameError> {
     match tags.iter().find(|tag| !is_known(tag)) {
@@ -56,16 +52,14 @@ fn is_known(tag: &str) -> bool {
     }
     let Some((system, rest)) = tag.split_once('_') else { return false };
     if system == "android" {
-        return rest.split_once('_').is_some_and(|(level, machine)| {
-            number(level).is_some() && ANDROID.contains(&machine)
-        });
+        return rest
+            .split_once('_')
+            .is_some_and(|(level, machine)| number(level).is_some() && ANDROID.contains(&machine));
     }
     let mut parts = rest.splitn(3, '_');
-    let (Some(major), Some(minor), Some(machine)) = (
-        parts.next().and_then(number),
-        parts.next().and_then(number),
-        parts.next(),
-    ) else {
+    let (Some(major), Some(minor), Some(machine)) =
+        (parts.next().and_then(number), parts.next().and_then(number), parts.next())
+    else {
         return false;
     };
     match system {

@@ -36,7 +36,8 @@ pub(crate) fn split(bytes: &[u8]) -> Result<(Vec<Field>, Option<&str>), Metadata
             return Err(MetadataError::Control { line: quote(line) });
         }
         if line.starts_with([' ', '\t']) {
-            let last = fields.last_mut().ok_or_else(|| MetadataError::NoField { line: quote(line) })?;
+            let last =
+                fields.last_mut().ok_or_else(|| MetadataError::NoField { line: quote(line) })?;
             last.value.push('\n');
             last.value.push_str(line.trim_end());
             continue;

@@ -1,5 +1,7 @@
 //! What each field may say.
 
+use std::fmt;
+
 use super::headers::Field;
 use super::{CoreMetadata, MetadataError};
 use crate::name::ProjectName;
@@ -51,8 +53,15 @@ const REPEATED: &[&str] = &[
     "obsoletes",
 ];
 /// Fields that may have several lines.
-const LONG: &[&str] =
-    &["description", "license", "keywords", "author", "author-email", "maintainer", "maintainer-email"];
+const LONG: &[&str] = &[
+    "description",
+    "license",
+    "keywords",
+    "author",
+    "author-email",
+    "maintainer",
+    "maintainer-email",
+];
 
 /// The fields of a file, taken out one by one.
 struct Fields(Vec<Field>);
@@ -156,14 +165,17 @@ fn check(metadata: &CoreMetadata) -> Result<(), MetadataError> {
     for extra in &metadata.provides_extra {
         ProjectName::parse(extra).map_err(|error| refuse("provides-extra", extra, error))?;
     }
-    if let Some(text) = metadata.summary.as_ref().filter(|text| text.chars().count() > MAX_SUMMARY) {
+    if let Some(text) = metadata.summary.as_ref().filter(|text| text.chars().count() > MAX_SUMMARY)
+    {
         let reason = format!("at most {MAX_SUMMARY} characters are allowed");
         return Err(refuse("summary", text, reason));
     }
     if let Some(text) = &metadata.description_content_type {
         content_type(text)?;
     }
-    for (field, url) in [("home-page", &metadata.home_page), ("download-url", &metadata.download_url)] {
+    for (field, url) in
+        [("home-page", &metadata.home_page), ("download-url", &metadata.download_url)]
+    {
         if let Some(url) = url {
             web_address(field, url, url)?;
         }
@@ -187,7 +199,7 @@ fn check(metadata: &CoreMetadata) -> Result<(), MetadataError> {
     Ok(())
 }
 
-fn refuse(field: &'static str, value: &str, reason: impl ToString) -> MetadataError {
+fn refuse(field: &'static str, value: &str, reason: impl fmt::Display) -> MetadataError {
     MetadataError::Value { field, value: quote(value), reason: reason.to_string() }
 }
 
@@ -226,7 +238,11 @@ fn project_url(text: &str) -> Result<(), MetadataError> {
 fn license_path(path: &str) -> Result<(), MetadataError> {
     let outside = |part: &str| part.is_empty() || part == "." || part == "..";
     if path.contains(['\\', '*', '?', ':']) || path.split('/').any(outside) {
-        return Err(refuse("license-file", path, "it has to be a relative path with \"/\" and no \"..\""));
+        return Err(refuse(
+            "license-file",
+            path,
+            "it has to be a relative path with \"/\" and no \"..\"",
+        ));
     }
     Ok(())
 }

@@ -124,10 +124,10 @@ fn grammar(tokens: &[Token]) -> Result<(), String> {
 
 fn comparison(tokens: &[Token]) -> Option<&[Token]> {
     let value = |token: &Token| matches!(token, Token::Variable(_) | Token::Literal(_));
-    let (left, right, rest) = match tokens {
-        [left, Token::Operator(_) | Token::In, right, rest @ ..]
-        | [left, Token::Not, Token::In, right, rest @ ..] => (left, right, rest),
-        _ => return None,
+    let ([left, Token::Operator(_) | Token::In, right, rest @ ..]
+    | [left, Token::Not, Token::In, right, rest @ ..]) = tokens
+    else {
+        return None;
     };
     (value(left) && value(right)).then_some(rest)
 }

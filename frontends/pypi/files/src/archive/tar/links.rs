@@ -21,14 +21,11 @@ pub(super) fn check(entries: &[Entry]) -> Result<(), ArchiveError> {
             Err(TarFault::Link { name, target, reason }.into())
         };
         match &entry.kind {
-            Kind::File => {
-                files.insert(entry.name.as_str());
-            }
             Kind::Folder => {}
             Kind::Hard(target) if !files.contains(target.as_str()) => {
                 return refuse(target, "is no file before it in the archive");
             }
-            Kind::Hard(_) => {
+            Kind::File | Kind::Hard(_) => {
                 files.insert(entry.name.as_str());
             }
             Kind::Symbolic(target) => match resolve(&entry.name, target) {

@@ -52,11 +52,7 @@ pub(super) fn check(
     }
 }
 
-fn compare(
-    file: &mut (impl Read + Seek),
-    entry: &Entry,
-    line: &Line,
-) -> Result<(), ArchiveError> {
+fn compare(file: &mut (impl Read + Seek), entry: &Entry, line: &Line) -> Result<(), ArchiveError> {
     let shown = quote(&entry.name);
     let refuse = |reason: String| Err(ArchiveError::Record { reason });
     if !line.size.is_empty() && line.size != entry.size.to_string() {
@@ -71,7 +67,9 @@ fn compare(
         "" => return refuse(format!("it has no digest for {shown}")),
         other => {
             let other = quote(other);
-            return refuse(format!("it has {other} for {shown}; sha256, sha384 and sha512 are taken"));
+            return refuse(format!(
+                "it has {other} for {shown}; sha256, sha384 and sha512 are taken"
+            ));
         }
     };
     if said.trim_end_matches('=') == got {
@@ -80,10 +78,7 @@ fn compare(
     refuse(format!("it says {algorithm} {} for {shown}, which has {got}", quote(said)))
 }
 
-fn digest<H: Digest>(
-    file: &mut (impl Read + Seek),
-    entry: &Entry,
-) -> Result<String, ArchiveError> {
+fn digest<H: Digest>(file: &mut (impl Read + Seek), entry: &Entry) -> Result<String, ArchiveError> {
     let mut hasher = H::new();
     zip::copy(file, entry, |bytes| hasher.update(bytes))?;
     Ok(URL_SAFE_NO_PAD.encode(hasher.finalize()))

@@ -13,7 +13,7 @@ const END64: u64 = 56;
 /// Where the central directory begins and ends, and how many records it has.
 pub(super) struct End {
     pub(super) directory: u64,
-    pub(super) directory_end: u64,
+    pub(super) after: u64,
     pub(super) entries: u64,
 }
 
@@ -50,11 +50,15 @@ fn read64(file: &mut (impl Read + Seek), end: u64) -> Result<Option<(Told, u64)>
     }
     let begins = at.checked_sub(END64).ok_or(ZipFault::End("the ZIP64 record is missing"))?;
     if u64_at(&locator, 8) != begins || u32_at(&locator, 4) != 0 || u32_at(&locator, 16) != 1 {
-        return Err(ZipFault::End("the ZIP64 locator does not point to the record before it").into());
+        return Err(
+            ZipFault::End("the ZIP64 locator does not point to the record before it").into()
+        );
     }
     let record: [u8; 56] = read_at(file, begins)?;
     if !record.starts_with(b"PK\x06\x06") || u64_at(&record, 4) != END64 - 12 {
-        return Err(ZipFault::End("the ZIP64 record is not there, or has more than its fields").into());
+        return Err(
+            ZipFault::End("the ZIP64 record is not there, or has more than its fields").into()
+        );
     }
     let told = Told {
         disk: u32_at(&record, 16),
@@ -108,11 +112,14 @@ impl Told {
             let what = "the central directory does not end where they begin";
             return Err(ZipFault::End(what).into());
         }
-        Ok(End { directory: self.offset, directory_end, entries: self.all })
+        Ok(End { directory: self.offset, after: directory_end, entries: self.all })
     }
 }
 
-fn read_at<const N: usize>(file: &mut (impl Read + Seek), at: u64) -> Result<[u8; N], ArchiveError> {
+fn read_at<const N: usize>(
+    file: &mut (impl Read + Seek),
+    at: u64,
+) -> Result<[u8; N], ArchiveError> {
     file.seek(SeekFrom::Start(at)).map_err(ArchiveError::Io)?;
     let mut bytes = [0; N];
     exact(file, &mut bytes, ZipFault::NoEnd)?;

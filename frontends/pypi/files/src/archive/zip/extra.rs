@@ -70,6 +70,13 @@ impl Wide<'_> {
         Ok(())
     }
 
+    /// Whether the field repeats the two sizes, which some tools write always: there is one reading still.
+    pub(super) fn is_exactly(&self, size: u64, packed: u64) -> bool {
+        let full = u64::from(u32::MAX);
+        let both = [size.to_le_bytes(), packed.to_le_bytes()].concat();
+        size != full && packed != full && self.rest == both
+    }
+
     /// There is no number, and no field, that nothing asked for.
     pub(super) fn finish(self) -> Result<(), ZipFault> {
         if self.rest.is_empty() && self.left == self.used {

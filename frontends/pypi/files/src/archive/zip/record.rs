@@ -110,6 +110,9 @@ impl Record {
             let what = "one of its sizes in a ZIP64 field and the other not";
             return Err(ZipFault::Refused { name: quote_bytes(&record.name), what }.into());
         }
+        if wide.is_exactly(record.size, record.packed) {
+            return Ok((record, length));
+        }
         wide.fill(&mut record.size)?;
         wide.fill(&mut record.packed)?;
         wide.finish()?;
