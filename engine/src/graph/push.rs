@@ -48,6 +48,15 @@ pub struct PushedManifest {
     pub subject: Option<Digest>,
 }
 
+/// What the tags of a push must point at until then.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    /// Whatever.
+    Any,
+    /// This, or nothing.
+    Is(Option<Digest>),
+}
+
 /// What all attempts at one push share.
 struct Push<'a> {
     asked: &'a ManifestPush,
@@ -55,8 +64,7 @@ struct Push<'a> {
     digest: Digest,
     /// Where the bytes were stored, for a manifest too large for the metadata.
     placed: Option<Placed>,
-    /// What the tags must point at until now, where that matters.
-    expected: Option<Option<Digest>>,
+    expected: Before,
 }
 
 impl Push<'_> {
@@ -87,7 +95,7 @@ impl Repository {
     /// [`Error::References`] where it names what this repository does not have (all at once).
     /// Dropping the future leaves nothing, or all of it.
     pub async fn push_manifest(&self, push: &ManifestPush) -> Result<PushedManifest, Error> {
-        self.push_where(push, None).await
+        self.push_where(push, Before::Any).await
     }
 
     /// As [`Self::push_manifest`], where the tags point at `before` until then (or at nothing, where
@@ -102,7 +110,7 @@ impl Repository {
         push: &ManifestPush,
         before: Option<Digest>,
     ) -> Result<PushedManifest, Error> {
-        let pushed = self.push_where(push, Some(before)).await?;
+        let pushed = self.push_where(push, Before::Is(before)).await?;
         if let Some(before) = before.filter(|before| *before != pushed.digest) {
             match self.delete_one(&before, true).await {
                 Ok(_) | Err(Error::ManifestUnknown { .. } | Error::InUse { .. }) => {}
@@ -116,7 +124,7 @@ impl Repository {
     async fn push_where(
         &self,
         push: &ManifestPush,
-        expected: Option<Option<Digest>>,
+        expected: Before,
     ) -> Result<PushedManifest, Error> {
         self.demand(Action::Push)?;
         if push.tags.len() > MAX_TAGS {
@@ -338,7 +346,9 @@ impl Repository {
             let seen: Seen<TagRecord> =
                 self.core.read(keys::tag(organisation, id, tag.as_str())).await?;
             let found = seen.value.as_ref().map(|old| old.digest);
-            if push.expected.is_some_and(|expected| expected != found) {
+            if let Before::Is(expected) = push.expected
+                && expected != found
+            {
                 return Err(Error::TagMoved { tag: tag.to_string(), found }.into());
             }
             if let Some(old) = seen.value.as_ref().filter(|old| old.number != number) {

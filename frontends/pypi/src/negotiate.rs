@@ -63,7 +63,9 @@ pub(crate) fn form(headers: &HeaderMap, format: Option<&str>) -> Option<Form> {
     for value in headers.get_all(ACCEPT) {
         ranges.extend(weighted(value.to_str().ok()?));
     }
-    if ranges.is_empty() {
+    let said =
+        headers.get_all(ACCEPT).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+    if !said {
         return Some(Form::PlainHtml);
     }
     let weight = |form: Form| {

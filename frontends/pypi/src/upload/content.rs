@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use multer::Field;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::id::SessionId;
@@ -54,6 +54,9 @@ impl Content {
                 return Ok(Self { received: Some(received), place: Kept::Memory(head) });
             };
             length += bytes.len();
+            if length as u64 > most {
+                return Err(large(&field, most).into());
+            }
             copy.take(bytes.clone()).await?;
             head.push(bytes);
         }
@@ -66,8 +69,7 @@ impl Content {
             let Some(bytes) = field.next().await.transpose()? else { return Ok(None) };
             let length = length + bytes.len() as u64;
             if length > most {
-                let field_name = field.name().map(str::to_owned);
-                return Err(multer::Error::FieldSizeExceeded { limit: most, field_name });
+                return Err(large(&field, most));
             }
             if let Err(failure) = copy.take(bytes.clone()).await {
                 *broken = Some(failure);
@@ -75,7 +77,7 @@ impl Content {
             }
             Ok(Some((bytes, (field, copy, broken, length))))
         });
-        let body = head.chain(rest).map_err(Box::new);
+        let body = head.chain(rest);
         let appended = repository.append(upload.id, Chunk::default(), body).await;
         match (appended, broken) {
             (_, Some(failure)) => return Err(failure),
@@ -113,6 +115,11 @@ impl Content {
             }
         }
     }
+}
+
+fn large(field: &Field<'_>, limit: u64) -> multer::Error {
+    let field_name = field.name().map(str::to_owned);
+    multer::Error::FieldSizeExceeded { limit, field_name }
 }
 
 /// An upload under way, which nobody else can go on with: it is cancelled where it is dropped.
