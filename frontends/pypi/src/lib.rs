@@ -147,7 +147,7 @@ impl Pypi {
         let asked = self.0.authenticate(&operation, &input, context).await?;
         let Operation::In(place, task) = operation;
         match task {
-            Task::Upload => upload::take(&self.0, &asked, &place, &input, body).await,
+            Task::Upload => Box::pin(upload::take(&self.0, &asked, &place, &input, body)).await,
             Task::Projects => simple::projects(&self.0, &asked, &place, &input).await,
             Task::Project(project) => {
                 simple::project(&self.0, &asked, &place, &project, &input).await

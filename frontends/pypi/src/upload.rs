@@ -96,7 +96,7 @@ pub(crate) async fn take(
     }
     fields.check().map_err(bad)?;
     let uploaded = uploaded.ok_or_else(|| Failure::bad("the form has no field content"))?;
-    judge(service, asked, fields, uploaded).await
+    Box::pin(judge(service, asked, fields, uploaded)).await
 }
 
 /// The project's repository, where it takes files from the caller.
@@ -141,7 +141,7 @@ async fn judge(
     uploaded: Uploaded,
 ) -> Result<Reply, Failure> {
     let Uploaded { name, repository, mut content } = uploaded;
-    let Received { digests, file, size } = content.received().await?;
+    let Received { digests, file, size } = content.received()?;
     if size == 0 {
         return Err(Failure::bad("the file is empty"));
     }
@@ -177,7 +177,7 @@ async fn judge(
     }
     let file = publish::NewFile { name, digests, size, inspected, attestations };
     let warning = look_alike(service, asked, &repository, &file).await?;
-    publish::publish(service, &repository, content, &file).await?;
+    Box::pin(publish::publish(service, &repository, content, &file)).await?;
     let mut reply = Response::new(Body::empty());
     let headers = reply.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

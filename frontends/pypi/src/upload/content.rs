@@ -88,7 +88,7 @@ impl Content {
     }
 
     /// The file, for a look inside; once.
-    pub(super) async fn received(&mut self) -> Result<Received, Failure> {
+    pub(super) fn received(&mut self) -> Result<Received, Failure> {
         self.received.take().ok_or_else(|| internal("an uploaded file was looked at twice"))
     }
 

@@ -123,7 +123,7 @@ pub(super) async fn publish(
     if before.has(repository, new).await? {
         return Ok(());
     }
-    let file = push_file(service, repository, content, new).await?;
+    let file = Box::pin(push_file(service, repository, content, new)).await?;
     for _ in 0..ATTEMPTS {
         let index = before.release.with(&file).bytes(&version.to_string());
         let push = manifest_push(index, artifact::INDEX, vec![tag.clone()]);
@@ -151,9 +151,10 @@ async fn push_file(
     let config = serde_json::to_vec(&new.inspected.metadata)
         .map_err(|error| internal(&format!("core metadata as JSON: {error}")))?;
     let push_metadata = async {
-        match new.metadata_counts() {
-            true => push_small(repository, CORE_METADATA, metadata).await.map(Some),
-            false => Ok(None),
+        if new.metadata_counts() {
+            push_small(repository, CORE_METADATA, metadata).await.map(Some)
+        } else {
+            Ok(None)
         }
     };
     // Side by side, so that their commits share a sync of the disk.
