@@ -59,11 +59,6 @@ pub(crate) async fn take(
     let most = service.settings.file_max_bytes.saturating_add(FORM_MAX_BYTES);
     let sizes = SizeLimit::new().whole_stream(most);
     let constraints = Constraints::new().size_limit(sizes);
-    // A piece at a time: else all that has come and waits is taken into memory at once.
-    let body = body.then(|piece| async {
-        tokio::task::yield_now().await;
-        piece
-    });
     let mut form = Multipart::with_constraints(body, boundary, constraints);
     let mut fields = FormFields::default();
     let mut uploaded: Option<Uploaded> = None;

@@ -8,7 +8,6 @@ mod docker;
 mod helm;
 mod nodes;
 mod oras;
-mod python;
 mod redirect;
 mod resume;
 
@@ -30,7 +29,7 @@ use crate::site::{Ground, Site};
 /// Arguments of `cargo xtask clients`.
 #[derive(Args)]
 pub struct ClientsArgs {
-    /// oras, resume, redirect, nodes, docker, helm, cosign, python, or all
+    /// oras, resume, redirect, nodes, docker, helm, cosign, or all
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
@@ -50,7 +49,6 @@ const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("docker", docker::check, &Ground::ALL),
     ("helm", helm::check, &Ground::ALL),
     ("cosign", cosign::check, &[Ground::Folder]),
-    ("python", python::check, &Ground::ALL),
 ];
 
 /// How the registry of a client's test is set up.

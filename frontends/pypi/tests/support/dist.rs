@@ -100,9 +100,10 @@ pub(crate) fn wheel_of(name: &str, version: &str, tags: &str, salt: &[u8]) -> Di
     let mut record = String::new();
     for (path, bytes) in &entries {
         let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
-        record += &format!("{path},sha256={hash},{}\n", bytes.len());
+        record
+            .push_str(&[&**path, ",sha256=", &hash, ",", &bytes.len().to_string(), "\n"].concat());
     }
-    record += &format!("{folder}/RECORD,,\n");
+    record.push_str(&[&*folder, "/RECORD,,\n"].concat());
     entries.push((format!("{folder}/RECORD"), record.into_bytes()));
     let bytes = zip(&entries);
     let file = format!("{escaped}-{version}-{tags}.whl");
