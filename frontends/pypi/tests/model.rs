@@ -107,8 +107,8 @@ impl Model {
 async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let world = World::new().await;
     let manager = Manager::new(&world.engine);
-    let (writer, place, foo) = (known("writer"), place(MAIN), project("foo"));
-    let of = (&place, &foo);
+    let (writer, place, sample) = (known("writer"), place(MAIN), project("foo"));
+    let of = (&place, &sample);
     let mut model = Model::default();
     for step in &steps {
         match *step {

@@ -116,17 +116,17 @@ async fn a_name_never_stands_for_two_files() {
         .await
         .refused(S::BAD_REQUEST, "already exists");
     let manager = Manager::new(&world.engine);
-    let (place, foo) = (place(MAIN), project("foo"));
+    let (place, sample) = (place(MAIN), project("foo"));
     let which = Files::Name(one.name.clone());
-    assert_eq!(manager.delete(&known("writer"), (&place, &foo), &which).await.unwrap(), 1);
+    assert_eq!(manager.delete(&known("writer"), (&place, &sample), &which).await.unwrap(), 1);
     assert_eq!(world.files(MAIN, "foo").await, ["foo-1.0.tar.gz"]);
     world.get(&format!("{MAIN}/{}", one.path())).user("viewer").send().await.expect(S::NOT_FOUND);
     world.upload(MAIN, &other).await.refused(S::BAD_REQUEST, "File already exists");
     world.upload(MAIN, &one).await.expect(S::OK);
     assert_eq!(world.files(MAIN, "foo").await, [&*one.name, "foo-1.0.tar.gz"]);
-    manager.delete(&known("writer"), (&place, &foo), &Files::All).await.unwrap();
+    manager.delete(&known("writer"), (&place, &sample), &Files::All).await.unwrap();
     assert_eq!(world.page(MAIN, "foo").await, None);
-    let gone = manager.delete(&known("writer"), (&place, &foo), &Files::All).await;
+    let gone = manager.delete(&known("writer"), (&place, &sample), &Files::All).await;
     assert!(matches!(gone, Err(Error::NameUnknown { .. })), "{gone:?}");
 }
 
@@ -136,8 +136,8 @@ async fn yanks_and_statuses_show_and_hold() {
     let dist = wheel("foo", "1.0", "one");
     world.upload(MAIN, &dist).await.expect(S::OK);
     let manager = Manager::new(&world.engine);
-    let (place, foo, writer) = (place(MAIN), project("foo"), known("writer"));
-    let of = (&place, &foo);
+    let (place, sample, writer) = (place(MAIN), project("foo"), known("writer"));
+    let of = (&place, &sample);
     let which = Files::Version("1.0".parse().unwrap());
     manager.yank(&writer, of, &which, "broken").await.unwrap();
     assert_eq!(world.page(MAIN, "foo").await.unwrap()["files"][0]["yanked"], "broken");
