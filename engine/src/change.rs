@@ -17,8 +17,8 @@ use tokio::sync::broadcast;
 use crate::audit::{Event, encode_event};
 use crate::core::Core;
 use crate::error::Error;
-use crate::graph::Cache;
-use crate::id::OrganisationId;
+use crate::graph::{Cache, stripe_of_reference, stripe_of_repository};
+use crate::id::{OrganisationId, RepositoryId};
 use crate::keys;
 use crate::meta::{
     Add, Append, Commit, CommitId, Key, MetaError, MetaStore, Require, Reserve, commit_surely,
@@ -256,6 +256,13 @@ impl<'a> Change<'a> {
     /// Says that whatever is cached under `stripe` is old once this is committed.
     pub(crate) fn touches(&mut self, stripe: u64) {
         self.touched.push(stripe);
+    }
+
+    /// Says that a tag or digest of a repository, and with it whatever is derived from the whole
+    /// repository, is old once this is committed.
+    pub(crate) fn touches_reference(&mut self, repository: RepositoryId, reference: &str) {
+        self.touches(stripe_of_reference(repository, reference));
+        self.touches(stripe_of_repository(repository));
     }
 
     /// Commits, durably. [`Attempt::Lost`] where a requirement does not hold any more.

@@ -44,6 +44,14 @@ pub enum Error {
         /// The tag or digest as asked.
         reference: String,
     },
+    /// A tag does not point at what was to be replaced. Read it again and decide anew.
+    #[error("the tag {tag} points at {} now", found.map_or("nothing".to_owned(), |d| d.to_string()))]
+    TagMoved {
+        /// The tag.
+        tag: String,
+        /// What it points at.
+        found: Option<Digest>,
+    },
     /// There is no such upload of this caller in this repository; it may have expired.
     #[error("upload {id} is not known here; it may be finished, cancelled or expired")]
     UploadUnknown {

@@ -271,6 +271,11 @@ pub(crate) fn referrers(
     Build::repository(organisation, repository, b's').bytes(&subject.to_bytes()).0
 }
 
+/// The referrers of all subjects in a repository.
+pub(crate) fn all_referrers(organisation: OrganisationId, repository: RepositoryId) -> Key {
+    Build::repository(organisation, repository, b's').0
+}
+
 /// The referrers of a subject of one artifact type, side by side, so that a filtered page costs
 /// what it returns.
 pub(crate) fn referrers_of_type(

@@ -87,8 +87,8 @@ pub use crate::builder::EngineBuilder;
 pub use crate::core::Settings;
 pub use crate::error::{Error, Missing};
 pub use crate::graph::{
-    Blob, BlobInfo, Catalog, MAX_PAGE, ManifestPush, Page, PushedManifest, Referrer, Repository,
-    StoredManifest,
+    Blob, BlobInfo, Catalog, Listed, Listing, MAX_PAGE, ManifestPush, Page, PushedManifest,
+    Referrer, Repository, Revision, StoredManifest,
 };
 pub use crate::migrate::FORMAT_VERSION;
 pub use crate::records::RecordError;

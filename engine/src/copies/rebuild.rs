@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::walk::Pages;
 use crate::gc::{AdoptReport, Progress, Watch};
-use crate::graph::{put_manifest, stripe_of_reference};
+use crate::graph::put_manifest;
 use crate::id::{OrganisationId, RepositoryId};
 use crate::keys;
 use crate::manifest::Manifest;
@@ -140,7 +140,7 @@ impl Linked {
             // Requires the row as it was: absent, or damaged.
             change.lean(&damaged);
             put_manifest(&mut change, organisation, repository, self.link.number, &manifest, &record);
-            change.touches(stripe_of_reference(repository, &digest.to_string()));
+            change.touches_reference(repository, &digest.to_string());
             let missing = u64::try_from(missing).unwrap_or(u64::MAX);
             let kind = EventKind::ManifestRebuilt { repository, digest: *digest, missing };
             change.event(Event::by_system(organisation, now, kind));

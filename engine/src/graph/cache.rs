@@ -51,6 +51,11 @@ pub(crate) fn stripe_of_reference(repository: RepositoryId, reference: &str) -> 
     stripe(&(repository, reference))
 }
 
+/// The stripe of all that is derived from a repository's tags and manifests together.
+pub(crate) fn stripe_of_repository(repository: RepositoryId) -> u64 {
+    stripe(&(repository, "all of it"))
+}
+
 fn stripe(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
@@ -81,6 +86,17 @@ impl Cache {
     /// Makes every entry of the stripe old.
     pub(crate) fn forget(&self, stripe: u64) {
         self.epoch(stripe).fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Makes old what is cached of a tag or digest of a repository, and what is derived from all.
+    pub(crate) fn forget_reference(&self, repository: RepositoryId, reference: &str) {
+        self.forget(stripe_of_reference(repository, reference));
+        self.forget(stripe_of_repository(repository));
+    }
+
+    /// How often a stripe was made old.
+    pub(crate) fn epoch_of(&self, stripe: u64) -> u64 {
+        self.epoch(stripe).load(Ordering::SeqCst)
     }
 
     /// The scope of a repository's path, as `load` reads it. Absence is not cached.

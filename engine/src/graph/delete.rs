@@ -7,7 +7,7 @@ use crate::audit::EventKind;
 use crate::change::{Attempt, Change, Seen, retry};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::graph::{Repository, Scope, Unlinked, link, stripe_of_reference, unlink};
+use crate::graph::{Repository, Scope, Unlinked, unlink};
 use crate::id::{Number, RepositoryId};
 use crate::keys;
 use crate::meta::prefix_range;
@@ -78,7 +78,11 @@ impl Repository {
     }
 
     /// Removes one manifest; false where it has a tag and only one without was to be removed.
-    async fn delete_one(&self, digest: &Digest, only_untagged: bool) -> Result<bool, Error> {
+    pub(super) async fn delete_one(
+        &self,
+        digest: &Digest,
+        only_untagged: bool,
+    ) -> Result<bool, Error> {
         retry!("a manifest", attempt => {
             let scope = self.fresh_scope(attempt).await?;
             let id = scope.existing(&self.path)?;
@@ -193,7 +197,7 @@ impl Repository {
             let size = i64::try_from(facts.size).unwrap_or(i64::MAX);
             change.use_bytes(organisation, -size, None);
         }
-        change.touches(link::stripe(id, digest));
+        change.touches_reference(id, &digest.to_string());
         let repository = scope.reference(id, &self.path);
         let digest = *digest;
         change.event(self.event(now, EventKind::ManifestDeleted { repository, digest }));
@@ -218,7 +222,7 @@ impl Repository {
             change.delete(key.clone());
             if seen.value.as_ref().is_some_and(|tag| tag.number == number) {
                 change.remove(&seen);
-                change.touches(stripe_of_reference(id, tag));
+                change.touches_reference(id, tag);
             }
         }
         Ok(rows.len())

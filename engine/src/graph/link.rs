@@ -6,7 +6,6 @@ use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::graph::stripe_of_reference;
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
 use crate::meta::prefix_range;
@@ -149,9 +148,4 @@ pub(crate) async fn unlink(
         Ok(()) | Err(Attempt::Lost) => Ok(Unlinked::Named(names)),
         Err(Attempt::Failed(error)) => Err(error),
     }
-}
-
-/// The stripe under which a digest of a repository is cached.
-pub(crate) fn stripe(repository: RepositoryId, digest: &Digest) -> u64 {
-    stripe_of_reference(repository, &digest.to_string())
 }

@@ -56,6 +56,23 @@ impl Repository {
         self.core.cache.manifest(id, &text, load).await
     }
 
+    /// A manifest by tag or digest for whoever is about to put another in its place, so that it must
+    /// not be given out; none where there is none, or no repository. Past the cache. Needs
+    /// [`Action::Push`].
+    pub async fn manifest_to_replace(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<Arc<StoredManifest>>, Error> {
+        self.demand(Action::Push)?;
+        let scope = self.fresh_scope(1).await?;
+        let Ok(id) = scope.existing(&self.path) else { return Ok(None) };
+        match self.core.load_manifest(scope.organisation, id, reference).await {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(Error::ManifestUnknown { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A manifest by tag or digest (a `GET`); notes the pull in the trail. Needs
     /// [`Action::Pull`].
     pub async fn manifest(&self, reference: &Reference) -> Result<Arc<StoredManifest>, Error> {

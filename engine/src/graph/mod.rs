@@ -15,26 +15,30 @@ mod delete;
 mod depth;
 mod known;
 mod link;
+mod listing;
 mod manifests;
 mod push;
 mod quarantine;
 mod referrers;
 mod repository;
+mod revision;
 mod scope;
 mod tags;
 mod verified;
 
 pub use blobs::{Blob, BlobInfo};
-pub(crate) use cache::{Cache, stripe_of_organisation, stripe_of_reference};
+pub(crate) use cache::{Cache, stripe_of_organisation, stripe_of_reference, stripe_of_repository};
 pub use catalog::Catalog;
 pub(crate) use known::Known;
 pub(crate) use link::{Unlinked, keep_content, link_blob, named_by, unlink};
+pub use listing::{Listed, Listing};
 pub use manifests::StoredManifest;
 pub(crate) use push::put_manifest;
 pub use push::{ManifestPush, PushedManifest};
 pub(crate) use quarantine::quarantine;
 pub use referrers::Referrer;
 pub use repository::Repository;
+pub use revision::Revision;
 pub(crate) use scope::Scope;
 
 /// One page of a listing.

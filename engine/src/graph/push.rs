@@ -11,7 +11,7 @@ use crate::copies;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Missing};
 use crate::graph::depth::Place;
-use crate::graph::{Repository, Scope, keep_content, stripe_of_reference};
+use crate::graph::{Repository, Scope, keep_content};
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
 use crate::manifest::{ChildKind, Manifest};
@@ -48,6 +48,15 @@ pub struct PushedManifest {
     pub subject: Option<Digest>,
 }
 
+/// What the tags of a push must point at until then.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    /// Whatever.
+    Any,
+    /// This, or nothing.
+    Is(Option<Digest>),
+}
+
 /// What all attempts at one push share.
 struct Push<'a> {
     asked: &'a ManifestPush,
@@ -55,6 +64,7 @@ struct Push<'a> {
     digest: Digest,
     /// Where the bytes were stored, for a manifest too large for the metadata.
     placed: Option<Placed>,
+    expected: Before,
 }
 
 impl Push<'_> {
@@ -85,6 +95,37 @@ impl Repository {
     /// [`Error::References`] where it names what this repository does not have (all at once).
     /// Dropping the future leaves nothing, or all of it.
     pub async fn push_manifest(&self, push: &ManifestPush) -> Result<PushedManifest, Error> {
+        self.push_where(push, Before::Any).await
+    }
+
+    /// As [`Self::push_manifest`], where the tags point at `before` until then (or at nothing, where
+    /// it is none); else [`Error::TagMoved`], and nothing is changed. `before` is removed behind it,
+    /// where nothing tags or names it any more: whoever may push may put one state of a tag in place
+    /// of another, and what only was that state goes with it. Needs [`Action::Push`].
+    ///
+    /// The removal is a commit of its own: where the call fails or the future is dropped between the
+    /// two, `before` stays without a tag.
+    pub async fn push_manifest_over(
+        &self,
+        push: &ManifestPush,
+        before: Option<Digest>,
+    ) -> Result<PushedManifest, Error> {
+        let pushed = self.push_where(push, Before::Is(before)).await?;
+        if let Some(before) = before.filter(|before| *before != pushed.digest) {
+            match self.delete_one(&before, true).await {
+                Ok(_) | Err(Error::ManifestUnknown { .. } | Error::InUse { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pushed)
+    }
+
+    /// Pushes, where the tags point at what is expected, if anything is.
+    async fn push_where(
+        &self,
+        push: &ManifestPush,
+        expected: Before,
+    ) -> Result<PushedManifest, Error> {
         self.demand(Action::Push)?;
         if push.tags.len() > MAX_TAGS {
             return Err(Error::Invalid(format!(
@@ -105,7 +146,7 @@ impl Repository {
         } else {
             None
         };
-        let push = Push { asked: push, manifest, digest: found, placed };
+        let push = Push { asked: push, manifest, digest: found, placed, expected };
         let result = retry!("a manifest", attempt => {
             let scope = self.fresh_scope(attempt).await?;
             self.try_push(&scope, &push).await
@@ -175,7 +216,7 @@ impl Repository {
         }
         let new_and_small = !known && place == ManifestPlace::Record;
         self.write_tags(scope, id, push, number, now, &mut change).await?;
-        change.touches(stripe_of_reference(id, &push.digest.to_string()));
+        change.touches_reference(id, &push.digest.to_string());
         let subject = push.manifest.subject.as_ref().map(|subject| subject.digest);
         change.event(self.event(
             now,
@@ -304,13 +345,19 @@ impl Repository {
         for tag in &push.asked.tags {
             let seen: Seen<TagRecord> =
                 self.core.read(keys::tag(organisation, id, tag.as_str())).await?;
+            let found = seen.value.as_ref().map(|old| old.digest);
+            if let Before::Is(expected) = push.expected
+                && expected != found
+            {
+                return Err(Error::TagMoved { tag: tag.to_string(), found }.into());
+            }
             if let Some(old) = seen.value.as_ref().filter(|old| old.number != number) {
                 change.delete(keys::tag_of(organisation, id, old.number, tag.as_str()));
             }
             let tag_of = keys::tag_of(organisation, id, number, tag.as_str());
             change.put_raw(tag_of, Bytes::new());
             change.replace(&seen, &TagRecord { digest: push.digest, number, pushed_at: now });
-            change.touches(stripe_of_reference(id, tag.as_str()));
+            change.touches_reference(id, tag.as_str());
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::graph::{MAX_PAGE, stripe_of_reference};
+use crate::graph::MAX_PAGE;
 use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::{Key, Row, prefix_range};
@@ -57,14 +57,14 @@ async fn forget_manifest(
             if link.manifest.is_none() {
                 continue;
             }
-            core.cache.forget(stripe_of_reference(repository, &digest.to_string()));
+            core.cache.forget_reference(repository, &digest.to_string());
             let all = keys::tags_of(organisation, repository, link.number);
             let (mut tags, behind_tags) = (all.clone(), prefix_range(&all).end);
             while let Some(rows) = page(core, &mut tags, &behind_tags).await? {
                 for (key, _) in rows {
                     let tag = key.get(all.len()..).and_then(|tag| std::str::from_utf8(tag).ok());
                     if let Some(tag) = tag {
-                        core.cache.forget(stripe_of_reference(repository, tag));
+                        core.cache.forget_reference(repository, tag);
                     }
                 }
             }

@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::Scope;
-use crate::id::RepositoryId;
+use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::name::RepositoryPath;
 use crate::seam::Timestamp;
 
@@ -54,6 +54,16 @@ impl Repository {
     /// `organisation/registry/repository`.
     pub fn path(&self) -> &RepositoryPath {
         &self.path
+    }
+
+    /// The organisation and the registry that it is in, by what never changes of them.
+    pub fn tenant(&self) -> (OrganisationId, RegistryId) {
+        (self.scope.organisation, self.scope.registry)
+    }
+
+    /// Whether anything was ever pushed there, as of when the handle was opened.
+    pub fn exists(&self) -> bool {
+        self.scope.repository.is_some()
     }
 
     /// Whether the caller may also do `action` here.

@@ -4,7 +4,7 @@ use crate::access::Action;
 use crate::audit::EventKind;
 use crate::change::{Change, Seen, retry};
 use crate::error::Error;
-use crate::graph::{MAX_PAGE, Page, Repository, stripe_of_reference};
+use crate::graph::{MAX_PAGE, Page, Repository};
 use crate::keys;
 use crate::meta::prefix_range;
 use crate::name::Tag;
@@ -54,7 +54,7 @@ impl Repository {
             scope.write(self, &mut change, now);
             change.remove(&seen);
             change.delete(keys::tag_of(scope.organisation, id, old.number, tag.as_str()));
-            change.touches(stripe_of_reference(id, tag.as_str()));
+            change.touches_reference(id, tag.as_str());
             let repository = scope.reference(id, &self.path);
             let (tag, digest) = (tag.to_string(), old.digest);
             change.event(self.event(now, EventKind::TagDeleted { repository, tag, digest }));

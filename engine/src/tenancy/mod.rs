@@ -25,6 +25,7 @@ mod usage;
 
 pub use members::Member;
 pub use organisations::Organisation;
+pub(crate) use registries::seen_registry;
 pub use registries::{Registry, RegistrySettings};
 pub use roles::RoleAuthorizer;
 pub use usage::{RegistryUsage, Usage};

@@ -6,6 +6,7 @@ mod gate;
 mod lines;
 mod listings;
 mod races;
+mod revisions;
 pub(crate) mod support;
 mod tree;
 mod verified;

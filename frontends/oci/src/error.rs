@@ -163,6 +163,7 @@ impl From<Error> for Failure {
                     "wanted_bytes": wanted_bytes,
                 }))
             }
+            Error::TagMoved { .. } => Self::new(S::CONFLICT, Code::ManifestInvalid, text),
             Error::NameTaken { .. } | Error::NotEmpty { .. } | Error::LastAdmin { .. } => {
                 Self::new(S::CONFLICT, Code::Denied, text)
             }

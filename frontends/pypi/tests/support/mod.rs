@@ -1,0 +1,259 @@
+//! A registry in memory with a few people in it, behind the embedded identity provider, and requests to
+//! its handler without a socket.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub(crate) mod dist;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use strongroom_engine::access::{Action, Caller, PrincipalId, Role};
+use strongroom_engine::content::opendal::OpendalStore;
+use strongroom_engine::digest::{Algorithm, Digest};
+use strongroom_engine::meta::MemoryStore;
+use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
+use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
+use strongroom_engine::{Engine, Repository, Settings as EngineSettings};
+use strongroom_http::forwarded::TrustedProxies;
+use strongroom_http::request_id::RequestId;
+use strongroom_http::{Handler, RequestBody, RequestContext};
+use strongroom_identity::Embedded;
+use strongroom_identity::account::{AccountId, Reach};
+use strongroom_identity::embedded::{NAMESPACE, NewToken, Options};
+use strongroom_identity::password::Cost;
+use strongroom_identity::seal::MasterKey;
+use strongroom_pypi::routes::Place;
+use strongroom_pypi::{Pypi, Settings};
+use strongroom_python::ProjectName;
+
+use dist::Dist;
+
+const PASSWORD: &str = "correct horse";
+pub(crate) const JSON: &str = "application/vnd.pypi.simple.v1+json";
+
+/// Two organisations, `acme` (with `admin`, `writer`, `viewer`) and `peer` (with `stranger`), each
+/// with a private registry `main` and a public one `open`; and `nomad`, who is of nowhere.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) identity: Embedded,
+    pub(crate) pypi: Pypi,
+}
+
+pub(crate) fn known(name: &str) -> Caller {
+    Caller::known(PrincipalId::new(format!("user:{name}")).unwrap())
+}
+
+fn operator() -> Caller {
+    Caller { operator: true, ..known("operator") }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+pub(crate) fn place(text: &str) -> Place {
+    let (organisation, registry) = text.split_once('/').unwrap();
+    Place { organisation: organisation.parse().unwrap(), registry: registry.parse().unwrap() }
+}
+
+pub(crate) fn project(text: &str) -> ProjectName {
+    ProjectName::parse(text).unwrap()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+        let seams = Seams { clock: clock as _, entropy: Arc::new(SystemEntropy) };
+        let meta = Arc::new(MemoryStore::new(&seams));
+        let mut settings = EngineSettings::default();
+        settings.inline_manifest_bytes = 4096;
+        let engine = Engine::builder(meta.clone(), Arc::new(OpendalStore::memory().unwrap()))
+            .authorizer(Arc::new(RoleAuthorizer::new(meta)))
+            .seams(seams.clone())
+            .settings(settings)
+            .build()
+            .await
+            .unwrap();
+        let mut options = Options::default();
+        options.cost = Cost { memory: 8, passes: 1 };
+        let records = engine.extension(NAMESPACE);
+        let master = MasterKey::from_bytes([7; 32]);
+        let identity = Embedded::open(records, seams, master, options).await.unwrap();
+        for name in ["stranger", "nomad", "viewer", "writer", "admin"] {
+            let id: AccountId = format!("user:{name}").parse().unwrap();
+            identity.create_user(&operator(), &id, PASSWORD, false).await.unwrap();
+        }
+        identity.create_robot(&operator(), &"robot:ci".parse().unwrap()).await.unwrap();
+        for (organisation, admin) in [("acme", "admin"), ("peer", "stranger")] {
+            let organisation = organisation.parse().unwrap();
+            let id = PrincipalId::new(format!("user:{admin}")).unwrap();
+            engine.create_organisation(&operator(), &organisation, None, Some(&id)).await.unwrap();
+            for (registry, public) in [("main", false), ("open", true)] {
+                let settings = RegistrySettings { public, ..RegistrySettings::default() };
+                let registry = registry.parse().unwrap();
+                let admin = known(admin);
+                engine.create_registry(&admin, &organisation, &registry, settings).await.unwrap();
+            }
+        }
+        let acme = "acme".parse().unwrap();
+        for (name, role) in [
+            ("user:writer", Role::Writer),
+            ("user:viewer", Role::Viewer),
+            ("robot:ci", Role::Writer),
+        ] {
+            let principal = PrincipalId::new(name).unwrap();
+            engine.set_role(&known("admin"), &acme, &principal, None, role).await.unwrap();
+        }
+        let mut settings = Settings::default();
+        settings.file_max_bytes = 8 << 20;
+        let pypi = Pypi::new(engine.clone(), Arc::new(identity.clone()), settings);
+        Self { engine, identity, pypi }
+    }
+
+    /// A token of the robot.
+    pub(crate) async fn token(&self, reach: Reach) -> String {
+        let owner = "robot:ci".parse().unwrap();
+        let new = NewToken { owner, label: "test".to_owned(), reach, lifetime: None };
+        self.identity.create_token(&operator(), new).await.unwrap().1.expose().to_owned()
+    }
+
+    pub(crate) fn request<'a>(&'a self, method: &'a str, path: &str) -> Asking<'a> {
+        let path = format!("/pypi/{path}");
+        Asking {
+            world: self,
+            request: Request::builder().method(method).uri(path),
+            body: Vec::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Asking<'_> {
+        self.request("GET", path)
+    }
+
+    /// Uploads as twine does, as `writer`.
+    pub(crate) async fn upload(&self, place: &str, dist: &Dist) -> Answer {
+        self.upload_as(place, dist, "writer").await
+    }
+
+    pub(crate) async fn upload_as(&self, place: &str, dist: &Dist, user: &str) -> Answer {
+        let (content_type, body) = dist.form();
+        let asking = self.request("POST", &format!("{place}/legacy/")).user(user);
+        asking.header("content-type", &content_type).body(body).send().await
+    }
+
+    /// The page of a project as JSON; none where there is none.
+    pub(crate) async fn page(&self, place: &str, project: &str) -> Option<Value> {
+        let asking = self.get(&format!("{place}/simple/{project}/")).user("viewer");
+        let answer = asking.header("accept", JSON).send().await;
+        match answer.status {
+            StatusCode::NOT_FOUND => None,
+            _ => Some(answer.expect(StatusCode::OK).json()),
+        }
+    }
+
+    /// The names of the files on a project's page.
+    pub(crate) async fn files(&self, place: &str, project: &str) -> Vec<String> {
+        let page = self.page(place, project).await;
+        let files = page.as_ref().and_then(|page| page["files"].as_array()).cloned();
+        let name = |file: &Value| file["filename"].as_str().unwrap().to_owned();
+        files.unwrap_or_default().iter().map(name).collect()
+    }
+
+    /// A repository, as `admin`.
+    pub(crate) async fn open(&self, path: &str, action: Action) -> Repository {
+        let path = path.parse().unwrap();
+        self.engine.repository(&known("admin"), &path, action).await.unwrap()
+    }
+}
+
+/// A request that is being put together.
+pub(crate) struct Asking<'a> {
+    world: &'a World,
+    request: http::request::Builder,
+    body: Vec<u8>,
+}
+
+impl Asking<'_> {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub(crate) fn basic(self, user: &str, password: &str) -> Self {
+        let pair = format!("{user}:{password}");
+        let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+        self.header("authorization", &format!("Basic {pair}"))
+    }
+
+    pub(crate) fn user(self, name: &str) -> Self {
+        if name == "anonymous" { self } else { self.basic(name, PASSWORD) }
+    }
+
+    pub(crate) fn body(mut self, bytes: Vec<u8>) -> Self {
+        self.body = bytes;
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        // In pieces that cut anything in two.
+        let pieces: Vec<_> =
+            self.body.chunks(7_001).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let body = RequestBody::from_stream(futures::stream::iter(pieces));
+        let request = self.request.body(body).unwrap();
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let host = Some("registry.test");
+        let origin = TrustedProxies::default().origin(peer, false, host, &HeaderMap::new());
+        let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
+        let response = self.world.pypi.handle(request, context).await;
+        let (parts, body) = response.into_parts();
+        let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
+        let reason = reason.map(|reason| String::from_utf8(reason.as_bytes().to_vec()).unwrap());
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, reason, body }
+    }
+}
+
+/// A response, whole.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) reason: Option<String>,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn expect(&self, status: StatusCode) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// Refused with a reason that has `part` in it, in the body and in the status line.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: StatusCode, part: &str) {
+        self.expect(status);
+        let reason = self.reason.as_deref().unwrap_or_default();
+        assert!(reason.contains(part), "{part:?} in {reason:?}");
+        assert!(self.text().contains(part), "{part:?} in {:?}", self.text());
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
