@@ -56,6 +56,8 @@ pub const MINIO: GoTool = GoTool {
     version: "v0.0.0-20260212201848-7aac2a2c5b7c",
 };
 
+const PYTHON: [&str; 5] =
+    ["twine==6.1.0", "uv==0.13.9", "flit==4.2.0", "poetry==2.5.1", "hatch==1.18.2"];
 const CARGO_DENY: &str = "0.20.2";
 const SCHEMATHESIS: &str = "4.32.5";
 
@@ -176,6 +178,22 @@ pub fn gpg() -> Result<PathBuf> {
     on_path("gpg").context("gnupg is installed, but there is no gpg")
 }
 
+/// The tools of Python that publish and install, by pip into an environment of their own; returns
+/// the folder of their programs.
+pub fn python() -> Result<PathBuf> {
+    let made = PYTHON.iter().map(|tool| tool.replace("==", "-")).collect::<Vec<_>>().join("-");
+    let folder = cache()?.join(format!("python-{made}"));
+    let done = folder.join("complete");
+    if !done.exists() {
+        // In its place from the start: an environment can't be moved.
+        run::show(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let pip = folder.join("bin/pip");
+        run::show(Command::new(pip).args(["install", "--quiet"]).args(PYTHON))?;
+        std::fs::write(&done, "")?;
+    }
+    Ok(folder.join("bin"))
+}
+
 /// Installs everything and prints where it is.
 pub fn print_all() -> Result<()> {
     for tool in [&ORAS, &HELM, &COSIGN, &COSIGN_2, &CONFORMANCE, &VERSITYGW, &MINIO] {
@@ -188,6 +206,7 @@ pub fn print_all() -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         println!("{name:12} {:38} {}", "of Debian", path.display());
     }
+    println!("{:12} {:38} {}", "python", "of PyPI", python()?.display());
     println!("{:12} {:38} {}", "nginx", "of Debian", nginx()?.display());
     println!("{:12} {:38} {}", "postgres", "of Debian", postgres()?.display());
     Ok(())

@@ -19,6 +19,4 @@ pub enum Access {
     Operator,
     /// That the authorizer allows this action in the place that the route names.
     Allowed(Action),
-    /// Somebody who operates the installation (DESIGN D7), with credentials that reach that far.
-    Operator,
 }

@@ -11,6 +11,7 @@ use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
 use strongroom_identity::{Access, Embedded, endpoint};
 use strongroom_oci::Oci;
+use strongroom_pypi::Pypi;
 
 use crate::operator;
 
@@ -19,6 +20,7 @@ use crate::operator;
 pub(crate) struct Router {
     pub(crate) oci: Oci,
     pub(crate) admin: Admin,
+    pub(crate) pypi: Pypi,
     pub(crate) identity: Embedded,
     pub(crate) health: Health,
     /// Absent where it has an address of its own.
@@ -54,6 +56,7 @@ macro_rules! frontends {
 frontends! {
     oci: Oci,
     admin: Admin,
+    pypi: Pypi,
 }
 
 /// The paths beside those of the frontends, which have routes and a gate of their own.

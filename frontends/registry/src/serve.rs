@@ -15,6 +15,7 @@ use strongroom_http::server::Shutdown;
 use strongroom_http::tls::{Tls, TlsFiles};
 use strongroom_http::{Limits, Server};
 use strongroom_oci::{Oci, Redirects};
+use strongroom_pypi::Pypi;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -106,6 +107,7 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
     let router = Router {
         admin,
         oci: Oci::new(app.engine.clone(), Arc::new(app.identity.clone()), oci(config)),
+        pypi: Pypi::new(app.engine.clone(), Arc::new(app.identity.clone()), pypi(config)),
         identity: app.identity.clone(),
         health: health(&app, &tasks),
         metrics: (!separate).then_some(metrics),
@@ -245,6 +247,19 @@ fn oci(config: &Config) -> strongroom_oci::Settings {
         });
     }
     settings
+}
+
+fn pypi(config: &Config) -> strongroom_pypi::Settings {
+    let redirects = &config.redirects;
+    strongroom_pypi::Settings {
+        file_max_bytes: config.pypi.max_file.bytes(),
+        page_cache_bytes: config.pypi.page_cache.bytes(),
+        redirects: redirects.enabled.then(|| strongroom_pypi::Redirects {
+            min_bytes: redirects.min_size.bytes(),
+            expires: redirects.expires.duration(),
+        }),
+        ..strongroom_pypi::Settings::default()
+    }
 }
 
 fn limits(config: &config::Limits) -> Limits {

@@ -187,7 +187,7 @@ impl Webhooks {
         new: NewHook,
     ) -> Result<(Hook, Secret), WebhookError> {
         self.check_target(&new.url)?;
-        let kinds = kinds(new.events)?;
+        let kinds = kinds(&new.events)?;
         let shared = &*self.0;
         let key = SigningKey::generate(&*shared.seams.entropy);
         let id = HookId(shared.seams.random_u64());
@@ -412,14 +412,12 @@ impl Shared {
         registry: RegistryId,
     ) -> Result<SeenHooks, WebhookError> {
         let kept = self.records.get(records::hooks_of(organisation, registry)).await?;
-        let (row, version) = match kept {
-            Some(entry) => (records::decode(&entry.value)?, Some(entry.version)),
-            None => {
-                let (source, hooks) = (String::new(), Vec::new());
-                (RegistryHooks { organisation, registry, source, hooks }, None)
-            }
+        let Some(entry) = kept else {
+            let (source, hooks) = (String::new(), Vec::new());
+            let row = RegistryHooks { organisation, registry, source, hooks };
+            return Ok(SeenHooks { row, version: None });
         };
-        Ok(SeenHooks { row, version })
+        Ok(SeenHooks { row: records::decode(&entry.value)?, version: Some(entry.version) })
     }
 
     /// Where a hook stands.
@@ -508,7 +506,7 @@ fn context(id: HookId) -> String {
 }
 
 /// The events that were asked for, each once and in our order.
-fn kinds(asked: Vec<String>) -> Result<Vec<String>, WebhookError> {
+fn kinds(asked: &[String]) -> Result<Vec<String>, WebhookError> {
     if let Some(name) = asked.iter().find(|name| !KINDS.contains(&name.as_str())) {
         return Err(WebhookError::Kind { name: name.clone() });
     }

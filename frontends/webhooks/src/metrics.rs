@@ -14,7 +14,7 @@ pub(crate) fn describe() {
     describe_counter!(DISABLED, "Webhooks that were switched off because they failed for too long");
 }
 
-pub(crate) fn attempted(answer: &Answer, took: std::time::Duration) {
+pub(crate) fn attempted(answer: Answer, took: std::time::Duration) {
     counter!(DELIVERIES, "outcome" => answer.label()).increment(1);
     histogram!(DURATION).record(took);
 }

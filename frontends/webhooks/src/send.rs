@@ -59,7 +59,7 @@ impl Answer {
     }
 
     /// What it is in metrics.
-    pub(crate) fn label(&self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Status(200..=299) => "taken",
             Self::Status(_) => "refused",
@@ -129,7 +129,7 @@ impl Sender {
             Err(_) => (Answer::TimedOut, None),
         };
         let took = started.elapsed();
-        metrics::attempted(&answer, took);
+        metrics::attempted(answer, took);
         Attempt { answer, took, retry_after }
     }
 

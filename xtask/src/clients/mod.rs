@@ -10,6 +10,7 @@ mod helm;
 mod large;
 mod nodes;
 mod oras;
+mod python;
 mod redirect;
 mod resume;
 mod schemathesis;
@@ -32,8 +33,8 @@ use crate::site::{Ground, Site};
 /// Arguments of `cargo xtask clients`.
 #[derive(Args)]
 pub struct ClientsArgs {
-    /// oras, resume, redirect, nodes, carry, docker, helm, cosign, schemathesis, large, or all; large is
-    /// part of all where `STRONGROOM_LONG` is set
+    /// oras, resume, redirect, nodes, carry, docker, helm, cosign, schemathesis, python, large, or all;
+    /// large is part of all where `STRONGROOM_LONG` is set
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
@@ -56,6 +57,7 @@ const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("cosign", cosign::check, &[Ground::Folder]),
     ("large", large::check, &[Ground::Bucket]),
     ("schemathesis", schemathesis::check, &[Ground::Folder]),
+    ("python", python::check, &Ground::ALL),
 ];
 
 /// Those that take too long for each run.

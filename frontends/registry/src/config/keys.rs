@@ -11,7 +11,7 @@ pub(super) enum Kind {
 }
 
 /// Each key with its kind. A test holds it to the settings themselves.
-pub(super) const KEYS: [(&str, Kind); 77] = [
+pub(super) const KEYS: [(&str, Kind); 79] = [
     ("data", Kind::Text),
     ("listen", Kind::Text),
     ("trusted_proxies", Kind::List),
@@ -63,6 +63,8 @@ pub(super) const KEYS: [(&str, Kind); 77] = [
     ("uploads.idle", Kind::Text),
     ("uploads.max_blob", Kind::Text),
     ("uploads.max_manifest", Kind::Text),
+    ("pypi.max_file", Kind::Text),
+    ("pypi.page_cache", Kind::Text),
     ("uploads.min_chunk", Kind::Text),
     ("collection.interval", Kind::Text),
     ("collection.delete_delay", Kind::Text),

@@ -50,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) collection: Collection,
     pub(crate) limits: Limits,
     pub(crate) webhooks: Webhooks,
+    pub(crate) pypi: Pypi,
 }
 
 impl Default for Config {
@@ -71,6 +72,7 @@ impl Default for Config {
             collection: Collection::default(),
             limits: Limits::default(),
             webhooks: Webhooks::default(),
+            pypi: Pypi::default(),
         }
     }
 }
@@ -343,6 +345,21 @@ pub(crate) struct Uploads {
     pub(crate) max_manifest: Size,
     /// The smallest chunk that clients should cut an upload into; smaller ones are taken.
     pub(crate) min_chunk: Size,
+}
+
+/// Python packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pypi {
+    pub(crate) max_file: Size,
+    /// The memory for pages that were rendered.
+    pub(crate) page_cache: Size,
+}
+
+impl Default for Pypi {
+    fn default() -> Self {
+        Self { max_file: Size::mib(2 << 10), page_cache: Size::mib(64) }
+    }
 }
 
 impl Default for Uploads {

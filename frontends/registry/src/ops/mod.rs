@@ -12,6 +12,7 @@ pub(crate) mod args;
 mod audit;
 pub(crate) mod backup;
 pub(crate) mod maintenance;
+mod python;
 pub(crate) mod table;
 mod tenants;
 mod webhooks;
@@ -33,6 +34,7 @@ pub(crate) use args::backup_id;
 pub(crate) use audit::AuditVerb;
 pub(crate) use backup::BackupVerb;
 pub(crate) use maintenance::fsck_outcome;
+pub(crate) use python::PythonVerb;
 pub(crate) use table::size;
 pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
 pub(crate) use webhooks::WebhookVerb;
@@ -119,6 +121,9 @@ pub(crate) enum Command {
     /// Tell addresses of yours what happens in a registry
     #[command(subcommand)]
     Webhook(WebhookVerb),
+    /// Yank, delete and mark Python packages
+    #[command(subcommand)]
+    Python(PythonVerb),
     /// Read the audit trail, and verify it
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -259,6 +264,7 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
         Command::Org(verb) => tenants::organisation(app, verb).await,
         Command::Registry(verb) => tenants::registry(app, verb).await,
         Command::Webhook(verb) => webhooks::webhook(app, verb).await,
+        Command::Python(verb) => python::python(app, verb).await,
         Command::Audit(verb) => audit::audit(app, verb, teller).await,
     }
 }

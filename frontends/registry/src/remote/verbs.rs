@@ -36,15 +36,17 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Outcome, 
         Command::Robot(verb) => robot(session, verb).await,
         Command::Token(verb) => token(session, verb).await,
         Command::Audit(verb) => audit(session, verb).await,
-        Command::Gc { dry_run, .. } => {
+        Command::Gc { despite_restore: false, organisation: None, budget: None, dry_run } => {
             job(session, &json!({ "kind": "collection", "dry_run": dry_run })).await
         }
-        Command::Scrub { organisation, rate, .. } => {
+        Command::Gc { .. } => Err(here("gc with --despite-restore, --organisation or --budget")),
+        Command::Scrub { subset: None, organisation, rate, missing_in_a_row: None } => {
             let rate = rate.map(Size::bytes);
             let new =
                 json!({ "kind": "scrub", "organisation": organisation, "bytes_per_second": rate });
             job(session, &new).await
         }
+        Command::Scrub { .. } => Err(here("scrub with --subset or --missing-in-a-row")),
         _ => Err(here("this verb")),
     }
 }
