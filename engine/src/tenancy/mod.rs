@@ -18,6 +18,7 @@ mod members;
 mod organisations;
 pub(crate) mod purge;
 mod registries;
+mod repositories;
 mod roles;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,6 +27,7 @@ mod usage;
 pub use members::Member;
 pub use organisations::Organisation;
 pub use registries::{Registry, RegistrySettings};
+pub use repositories::{RepositoryFilter, RepositoryInfo};
 pub use roles::RoleAuthorizer;
 pub use usage::{RegistryUsage, Usage};
 
