@@ -7,9 +7,16 @@
 //!
 //! What it never does: touch bytes. It removes links, as a deletion does; collection removes the rest.
 
-mod run;
+mod judge;
+mod look;
+mod remove;
 mod rules;
+mod run;
+mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use rules::{MAX_IMMUTABLE, MAX_KEEP_LAST, MAX_RULES, RetentionRule, TagRule, UntaggedRule};
 pub(crate) use rules::check;
-pub use run::{Expiring, RetentionReport, Why};
+pub use run::{Expiring, RetentionReport};
+pub(crate) use schedule::run_all;

@@ -26,6 +26,7 @@ mod usage;
 
 pub use members::Member;
 pub use organisations::Organisation;
+pub(crate) use registries::seen_registry;
 pub use registries::{Registry, RegistrySettings};
 pub use repositories::{RepositoryFilter, RepositoryInfo};
 pub use roles::RoleAuthorizer;

@@ -326,7 +326,7 @@ impl Engine {
 }
 
 /// An organisation and a registry of it in which the caller may do `action`.
-pub(super) async fn seen_registry(
+pub(crate) async fn seen_registry(
     core: &Core,
     caller: &Caller,
     organisation: &OrganisationName,
