@@ -12,6 +12,8 @@ mod args;
 mod audit;
 pub(crate) mod backup;
 pub(crate) mod maintenance;
+mod repositories;
+mod retention;
 mod table;
 mod tenants;
 
@@ -31,6 +33,7 @@ pub(crate) use args::backup_id;
 pub(crate) use audit::AuditVerb;
 pub(crate) use backup::BackupVerb;
 pub(crate) use maintenance::fsck_outcome;
+pub(crate) use repositories::RepositoryVerb;
 pub(crate) use table::size;
 pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
 
@@ -101,6 +104,9 @@ pub(crate) enum Command {
     /// Look after the registries of an organisation
     #[command(subcommand)]
     Registry(RegistryVerb),
+    /// List the repositories of a registry, and delete one
+    #[command(subcommand)]
+    Repository(RepositoryVerb),
     /// Read the audit trail, and verify it
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -230,6 +236,7 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
         Command::Token(verb) => accounts::token(app, verb).await,
         Command::Org(verb) => tenants::organisation(app, verb).await,
         Command::Registry(verb) => tenants::registry(app, verb).await,
+        Command::Repository(verb) => repositories::repository(app, verb).await,
         Command::Audit(verb) => audit::audit(app, verb, teller).await,
     }
 }
