@@ -106,7 +106,7 @@ impl Engine {
         let (tenant, registry) =
             seen_registry(&self.core, caller, organisation, registry, Action::Manage).await?;
         let limit = limit.clamp(1, MAX_PAGE);
-        let mut walk =
+        let walk =
             Walk { core: &self.core, caller, tenant: &tenant, registry: &registry, rules };
         let (mut items, mut looked_at) = (Vec::new(), 0);
         let mut at = Position::start(after)?;
@@ -153,7 +153,7 @@ impl Engine {
             if at.repository != repository.as_str() {
                 at = Position::at(repository.as_str());
             }
-            let path = walk.path(&repository);
+            let path = walk.path(&repository)?;
             let from = at.stage.take();
             let left = in_repository(&self.core, caller, &path, from, budget, &mut report).await?;
             at = match left {
@@ -216,12 +216,9 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn path(&self, repository: &RepositoryName) -> RepositoryPath {
-        RepositoryPath::new(
-            self.tenant.name.clone(),
-            self.registry.name.clone(),
-            repository.clone(),
-        )
+    fn path(&self, repository: &RepositoryName) -> Result<RepositoryPath, Error> {
+        let text = format!("{}/{}/{repository}", self.tenant.name, self.registry.name);
+        text.parse().map_err(|_| Error::Corrupted(format!("{text} stands in rows as a name")))
     }
 
     /// The first repository from `at` on.
@@ -242,14 +239,14 @@ impl Walk<'_> {
 
     /// Adds what expires in a repository; says where to go on in it.
     async fn plan(
-        &mut self,
+        &self,
         repository: &RepositoryName,
         at: &mut Position,
         limit: usize,
         items: &mut Vec<Expiring>,
         looked_at: &mut u64,
     ) -> Result<Option<Stage>, Error> {
-        let path = self.path(repository);
+        let path = self.path(repository)?;
         let Some(opened) = open(self.core, self.caller, &path).await? else { return Ok(None) };
         let Some(settings) = opened.0.scope.registry_row.value.clone() else { return Ok(None) };
         let rules = self.rules.unwrap_or(&settings.retention);
