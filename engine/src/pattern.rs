@@ -132,21 +132,22 @@ fn class_of(class: &[u8]) -> Result<Item, &'static str> {
     };
     let mut ranges = Vec::new();
     while let Some((from, behind)) = rest.split_first() {
-        match behind {
-            [b'-', to, behind @ ..] => {
-                if to < from {
-                    return Err("a range in [ ] ends before it begins");
-                }
-                ranges.push((*from, *to));
-                rest = behind;
+        if let [b'-', to, behind @ ..] = behind {
+            if to < from {
+                return Err("a range in [ ] ends before it begins");
             }
-            _ => {
-                ranges.push((*from, *from));
-                rest = behind;
-            }
+            ranges.push((*from, *to));
+            rest = behind;
+        } else {
+            ranges.push((*from, *from));
+            rest = behind;
         }
     }
-    if ranges.is_empty() { Err("there is nothing between [ and ]") } else { Ok(Item::Class { not, ranges }) }
+    if ranges.is_empty() {
+        Err("there is nothing between [ and ]")
+    } else {
+        Ok(Item::Class { not, ranges })
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -212,9 +213,7 @@ mod tests {
             (0..=longest).flat_map(move |length| {
                 let letters = letters.clone();
                 (0..base.pow(length)).map(move |number| {
-                    (0..length)
-                        .map(|at| letters[number / base.pow(at) % base])
-                        .collect::<Vec<u8>>()
+                    (0..length).map(|at| letters[number / base.pow(at) % base]).collect::<Vec<u8>>()
                 })
             })
         };

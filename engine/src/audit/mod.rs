@@ -28,8 +28,8 @@ pub(crate) mod verify;
 pub use event::{Event, EventKind, RepositoryRef, SYSTEM, UploadEnd};
 pub(crate) use pulls::{PullLog, flush};
 pub use trail::{TrailLine, TrailQuery};
-pub(crate) use trim::trimmed_before;
 pub use trim::TrimReport;
+pub(crate) use trim::trimmed_before;
 pub use verify::{ChainHead, Problem, Verification};
 
 use bytes::Bytes;

@@ -564,10 +564,14 @@ async fn behind_a_cut_edited_removed_and_reordered_lines_show_as_before_it() {
 
     let story = start().await;
     let rows = story.rows().await;
-    let swapped = vec![(rows[3].0.clone(), rows[4].1.clone()), (rows[4].0.clone(), rows[3].1.clone())];
+    let swapped =
+        vec![(rows[3].0.clone(), rows[4].1.clone()), (rows[4].0.clone(), rows[3].1.clone())];
     story.tamper(swapped, vec![]).await;
     let problems = story.verify().await.problems;
-    assert!(problems.iter().any(|problem| matches!(problem, Problem::Moved { .. })), "{problems:?}");
+    assert!(
+        problems.iter().any(|problem| matches!(problem, Problem::Moved { .. })),
+        "{problems:?}"
+    );
 }
 
 /// Whoever removes lines and writes the row of a cut, as if an operator had trimmed, is found out.

@@ -128,7 +128,8 @@ async fn find_cut(
             // A gap, or a line that does not follow, is evidence: nothing is cut off there.
             let before_it = cut.as_ref().map(|cut: &TrimmedRecord| cut.hash);
             let before_it = before_it.or(old.value.as_ref().map(|old| old.hash));
-            let follows = log::link(&before_it.unwrap_or_else(|| log::genesis(&log)), sequence, &entry);
+            let follows =
+                log::link(&before_it.unwrap_or_else(|| log::genesis(&log)), sequence, &entry);
             if sequence != at || follows != hash {
                 return Err(damaged(chain, at));
             }

@@ -228,7 +228,9 @@ impl Repository {
         change.remove(&manifest);
         change.delete(keys::pulled(organisation, id, number));
         change.delete(keys::repushed(organisation, id, number));
-        moments.iter().for_each(|moment| change.lean(moment));
+        for moment in moments {
+            change.lean(moment);
+        }
         for child in &facts.children {
             change.delete(match child.number {
                 Some(child) => keys::edge(organisation, id, child, number),

@@ -12,9 +12,7 @@ use crate::keys;
 use crate::manifest::{Manifest, ManifestKind};
 use crate::meta::{Key, prefix_range};
 use crate::name::{Reference, Tag};
-use crate::records::{
-    Body, LinkRecord, ManifestRecord, MomentRecord, Record, TagRecord,
-};
+use crate::records::{Body, LinkRecord, ManifestRecord, MomentRecord, Record, TagRecord};
 use crate::seam::Timestamp;
 
 /// The most manifests of one page: each row may have 64 KiB.

@@ -29,9 +29,8 @@ impl<'a> Judge<'a> {
         repository: &str,
         now: Timestamp,
     ) -> Self {
-        let here = |names: &Option<Pattern>| {
-            names.as_ref().is_none_or(|names| names.matches(repository))
-        };
+        let here =
+            |names: &Option<Pattern>| names.as_ref().is_none_or(|names| names.matches(repository));
         let (mut tags, mut untagged) = (Vec::new(), Vec::new());
         for rule in rules {
             match rule {
@@ -68,7 +67,9 @@ impl<'a> Judge<'a> {
                 continue;
             }
             if newest.len() == last
-                && newest.peek().is_some_and(|Reverse((at, name))| (*at, name.as_str()) > (set_at, tag))
+                && newest
+                    .peek()
+                    .is_some_and(|Reverse((at, name))| (*at, name.as_str()) > (set_at, tag))
             {
                 continue;
             }
@@ -195,13 +196,15 @@ mod tests {
             days(),
             days(),
         )
-            .prop_map(|(tags, keep_all, keep_last, keep_pushed_days, keep_pulled_days)| TagRule {
-                repositories: None,
-                tags,
-                keep_all,
-                keep_last,
-                keep_pushed_days,
-                keep_pulled_days,
+            .prop_map(|(tags, keep_all, keep_last, keep_pushed_days, keep_pulled_days)| {
+                TagRule {
+                    repositories: None,
+                    tags,
+                    keep_all,
+                    keep_last,
+                    keep_pushed_days,
+                    keep_pulled_days,
+                }
             })
     }
 

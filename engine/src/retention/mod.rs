@@ -16,7 +16,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use rules::{MAX_IMMUTABLE, MAX_KEEP_LAST, MAX_RULES, RetentionRule, TagRule, UntaggedRule};
 pub(crate) use rules::check;
+pub use rules::{MAX_IMMUTABLE, MAX_KEEP_LAST, MAX_RULES, RetentionRule, TagRule, UntaggedRule};
 pub use run::{Expiring, RetentionReport};
 pub(crate) use schedule::run_all;

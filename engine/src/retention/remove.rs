@@ -72,8 +72,7 @@ impl Look<'_> {
     async fn remove_manifest(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let repository = &self.repository;
         let (core, organisation) = (&*repository.core, repository.scope.organisation);
-        let seen: Seen<LinkRecord> =
-            core.read(keys::link(organisation, digest, self.id)).await?;
+        let seen: Seen<LinkRecord> = core.read(keys::link(organisation, digest, self.id)).await?;
         let Some(number) = seen.value.as_ref().filter(|l| l.manifest.is_some()).map(|l| l.number)
         else {
             return Ok(None);

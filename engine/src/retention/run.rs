@@ -106,8 +106,7 @@ impl Engine {
         let (tenant, registry) =
             seen_registry(&self.core, caller, organisation, registry, Action::Manage).await?;
         let limit = limit.clamp(1, MAX_PAGE);
-        let walk =
-            Walk { core: &self.core, caller, tenant: &tenant, registry: &registry, rules };
+        let walk = Walk { core: &self.core, caller, tenant: &tenant, registry: &registry, rules };
         let (mut items, mut looked_at) = (Vec::new(), 0);
         let mut at = Position::start(after)?;
         loop {

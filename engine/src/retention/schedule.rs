@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gc::walk::{behind, organisations};
 use crate::id::{OrganisationId, RegistryId};
 use crate::keys;
-use crate::meta::{MAX_SCAN_ROWS, Key, prefix_range};
+use crate::meta::{Key, MAX_SCAN_ROWS, prefix_range};
 use crate::name::RepositoryPath;
 use crate::records::{
     Life, NameRecord, OrganisationRecord, Record, RegistryRecord, RetentionCursor,

@@ -77,7 +77,13 @@ async fn is_clean(world: &World) {
 }
 
 /// An index of one image, with an annotation so that it is another one for each note.
-async fn push_index(world: &World, name: &str, child: &Digest, size: usize, tags: &[&str]) -> Digest {
+async fn push_index(
+    world: &World,
+    name: &str,
+    child: &Digest,
+    size: usize,
+    tags: &[&str],
+) -> Digest {
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{child}","size":{size}}}]}}"#
     );
@@ -156,7 +162,8 @@ async fn what_an_index_names_stays_and_what_has_no_tag_goes_by_its_age() {
     world.clock.advance(10 * DAY);
     let rule = TagRule { tags: Some("child".parse().unwrap()), ..pushed_within(1) };
     rules(&world, &[], vec![RetentionRule::Tags(rule), untagged(7)]).await;
-    let wanted = [("api".to_owned(), Some("child".to_owned()), false), ("api".to_owned(), None, true)];
+    let wanted =
+        [("api".to_owned(), Some("child".to_owned()), false), ("api".to_owned(), None, true)];
     assert_eq!(plan(&world).await, wanted);
 
     let report = apply(&world).await;

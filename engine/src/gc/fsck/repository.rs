@@ -16,8 +16,7 @@ use crate::manifest::{Child, ChildKind, Manifest};
 use crate::meta::Row;
 use crate::records::{
     BlobRecord, Body, LinkRecord, ManifestPlace, ManifestRecord, MomentRecord, NameRecord,
-    ReferrerRecord,
-    RepositoryRecord, TagRecord,
+    ReferrerRecord, RepositoryRecord, TagRecord,
 };
 
 /// Where a repository's kind of row stands in its key, and what comes behind.

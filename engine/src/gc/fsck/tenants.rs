@@ -6,7 +6,9 @@ use crate::gc::walk::Pages;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
 use crate::meta::{Row, prefix_range};
-use crate::records::{DoomedRecord, Life, NameRecord, OrganisationRecord, RegistryRecord, RepositoryRecord};
+use crate::records::{
+    DoomedRecord, Life, NameRecord, OrganisationRecord, RegistryRecord, RepositoryRecord,
+};
 
 impl Check<'_> {
     pub(super) async fn organisation_names(&mut self) -> Result<(), Error> {

@@ -58,10 +58,8 @@ pub(super) async fn purge_repositories(
         for (key, value) in rows {
             doomed.extend(purged.read::<DoomedRecord>(&key, value));
         }
-        let these: HashSet<_> = doomed
-            .iter()
-            .filter_map(|row| keys::last_number(&row.key).map(RepositoryId))
-            .collect();
+        let these: HashSet<_> =
+            doomed.iter().filter_map(|row| keys::last_number(&row.key).map(RepositoryId)).collect();
         if these.is_empty() {
             return Ok(());
         }
@@ -75,7 +73,9 @@ pub(super) async fn purge_repositories(
         let mut event = Some(event.await?);
         for rows in doomed.chunks(ROWS_PER_COMMIT) {
             let mut change = Change::freeing(core);
-            rows.iter().for_each(|row| change.remove(row));
+            for row in rows {
+                change.remove(row);
+            }
             if let Some(event) = event.take() {
                 change.event(event);
             }

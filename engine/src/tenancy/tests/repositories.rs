@@ -41,8 +41,7 @@ async fn repositories_are_listed_and_searched() {
     assert_eq!(names(&town, &filter).await, ["api", "team/api"]);
     let (acme, main) = (organisation("acme"), registry("main"));
     let filter = RepositoryFilter::default();
-    let hidden =
-        town.engine.repositories(&caller("eve"), &acme, &main, &filter, None, 10).await;
+    let hidden = town.engine.repositories(&caller("eve"), &acme, &main, &filter, None, 10).await;
     assert!(matches!(hidden, Err(Error::NameUnknown { .. })));
 }
 

@@ -104,7 +104,8 @@ impl FromStr for Rule {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (mut tags, mut untagged) = (TagRule::default(), None);
-        let days = |value: &str| value.parse::<u32>().map_err(|_| format!("{value:?} is no number"));
+        let days =
+            |value: &str| value.parse::<u32>().map_err(|_| format!("{value:?} is no number"));
         let pattern = |value: &str| value.parse::<Pattern>().map_err(|error| error.to_string());
         for part in text.split(',') {
             let (word, value) = part.split_once('=').unwrap_or((part, ""));
