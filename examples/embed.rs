@@ -39,7 +39,7 @@ pub(crate) async fn run(folder: &Path) -> Result<()> {
     // comes into being with the first thing pushed to it.
     let me = Caller::known(PrincipalId::new("user:me")?);
     engine.create_organisation(&me, &"acme".parse()?, None, None).await?;
-    let settings = RegistrySettings { public: false, sparse_indexes: false };
+    let settings = RegistrySettings::default();
     engine.create_registry(&me, &"acme".parse()?, &"main".parse()?, settings).await?;
 
     // Some file to keep. Its digest is known before it is sent, so one call pushes it: the bytes are

@@ -61,7 +61,7 @@ impl World {
         let id = PrincipalId::new("user:bench")?;
         let caller = Caller { operator: true, ..Caller::known(id.clone()) };
         engine.create_organisation(&caller, &"bench".parse()?, None, Some(&id)).await?;
-        let settings = RegistrySettings { public: false, sparse_indexes: false };
+        let settings = RegistrySettings::default();
         engine.create_registry(&caller, &"bench".parse()?, &"main".parse()?, settings).await?;
         Ok(Self { engine, caller, folder })
     }

@@ -201,6 +201,11 @@ impl<'a> Change<'a> {
         self.require.insert(key.clone(), Require::Absent(key));
     }
 
+    /// Requires that a key has a row, whatever it says.
+    pub(crate) fn present(&mut self, key: Key) {
+        self.require.entry(key.clone()).or_insert(Require::Present(key));
+    }
+
     /// Requires that a row still says what it said, and writes it.
     pub(crate) fn replace<T: Record>(&mut self, seen: &Seen<T>, record: &T) {
         self.lean(seen);

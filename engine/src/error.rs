@@ -113,6 +113,22 @@ pub enum Error {
         /// Some of the manifests that name it.
         by: Vec<Digest>,
     },
+    /// The tag does not move or go: the registry's settings make it immutable.
+    #[error("tag {tag} is immutable here, by the pattern {pattern} of the registry")]
+    TagImmutable {
+        /// The tag.
+        tag: String,
+        /// The pattern that it matches.
+        pattern: String,
+    },
+    /// It is not any more what the caller had seen.
+    #[error("{name} has changed since; look at it again and then decide")]
+    Changed {
+        /// What was to be changed.
+        name: String,
+        /// The version it has now.
+        version: String,
+    },
     /// The organisation's quota does not leave room for this.
     #[error(
         "the organisation stores {used_bytes} of {quota_bytes} bytes: {wanted_bytes} more do not fit"

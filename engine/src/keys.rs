@@ -41,6 +41,9 @@ pub(crate) fn own() -> Key {
     vec![b'!']
 }
 
+/// Where a run over the retention rules was stopped.
+pub(crate) const RETENTION: &[u8] = b"!retention";
+
 /// Which epoch of the blob store the metadata are of.
 pub(crate) const EPOCH: &[u8] = b"!epoch";
 
@@ -262,6 +265,34 @@ pub(crate) fn is_manifest(key: &[u8]) -> bool {
     key.get(BEFORE) == Some(&b'm')
 }
 
+/// When a manifest was pulled last.
+pub(crate) fn pulled(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    number: Number,
+) -> Key {
+    Build::repository(organisation, repository, b'p').number(number.0).0
+}
+
+/// When a manifest was last pushed again.
+pub(crate) fn repushed(
+    organisation: OrganisationId,
+    repository: RepositoryId,
+    number: Number,
+) -> Key {
+    Build::repository(organisation, repository, b'q').number(number.0).0
+}
+
+/// The repositories of an organisation that were given up and have rows yet.
+pub(crate) fn all_doomed(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'x').0
+}
+
+/// A repository that was given up.
+pub(crate) fn doomed(organisation: OrganisationId, repository: RepositoryId) -> Key {
+    Build(all_doomed(organisation)).number(repository.0).0
+}
+
 /// The referrers of a subject.
 pub(crate) fn referrers(
     organisation: OrganisationId,
@@ -356,6 +387,16 @@ pub(crate) fn audit_chains(organisation: OrganisationId) -> Key {
 /// One audit chain.
 pub(crate) fn audit_chain(organisation: OrganisationId, chain: ChainId) -> Key {
     Build(audit_chains(organisation)).number(chain.0).0
+}
+
+/// What was cut off the beginning of an organisation's audit chains.
+pub(crate) fn all_trimmed(organisation: OrganisationId) -> Key {
+    Build(vec![b't']).number(organisation.0).0
+}
+
+/// What was cut off the beginning of an audit chain.
+pub(crate) fn trimmed(organisation: OrganisationId, chain: ChainId) -> Key {
+    Build(all_trimmed(organisation)).number(chain.0).0
 }
 
 /// How much of an audit chain is sealed.

@@ -28,7 +28,7 @@
 //!
 //! let me = Caller::known(PrincipalId::new("user:me")?);
 //! engine.create_organisation(&me, &"acme".parse()?, None, None).await?;
-//! let settings = RegistrySettings { public: false, sparse_indexes: false };
+//! let settings = RegistrySettings::default();
 //! engine.create_registry(&me, &"acme".parse()?, &"main".parse()?, settings).await?;
 //!
 //! // Bytes come as a stream; they are verified against the digest as they do.
@@ -69,9 +69,11 @@ pub mod manifest;
 pub mod meta;
 mod migrate;
 pub mod name;
+pub mod pattern;
 mod presence;
 mod ready;
 mod records;
+pub mod retention;
 mod room;
 pub mod seam;
 pub mod tenancy;
@@ -87,8 +89,8 @@ pub use crate::builder::EngineBuilder;
 pub use crate::core::Settings;
 pub use crate::error::{Error, Missing};
 pub use crate::graph::{
-    Blob, BlobInfo, Catalog, Listed, Listing, MAX_PAGE, ManifestPush, Page, PushedManifest,
-    Referrer, Repository, Revision, StoredManifest,
+    Blob, BlobInfo, Catalog, Listed, Listing, MAX_PAGE, ManifestInfo, ManifestPush, Page,
+    PushedManifest, Referrer, Repository, Revision, StoredManifest, TagInfo,
 };
 pub use crate::migrate::FORMAT_VERSION;
 pub use crate::records::RecordError;

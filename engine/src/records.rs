@@ -15,6 +15,9 @@ use crate::content::WriteState;
 use crate::digest::{Digest, HasherState};
 use crate::id::{BackupId, Number, RegistryId, RepositoryId, SessionId};
 use crate::manifest::ManifestKind;
+use crate::meta::log::HASH_BYTES;
+use crate::pattern::Pattern;
+use crate::retention::RetentionRule;
 use crate::seam::Timestamp;
 
 #[cfg(test)]
@@ -44,19 +47,24 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
         Bytes::from(encoded.expect("a record's fields all have an encoding, and memory grows"))
     }
 
-    /// Reads a row's value.
+    /// Reads a row's value; a record that had older versions reads those too.
     fn decode(value: &[u8]) -> Result<Self, RecordError> {
-        let error = |reason: String| RecordError { kind: Self::KIND, reason };
-        match value.split_first() {
-            Some((version, fields)) if *version == Self::VERSION => {
-                postcard::from_bytes(fields).map_err(|e| error(e.to_string()))
-            }
-            Some((version, _)) => Err(error(format!(
-                "it has version {version}; this program reads version {}",
-                Self::VERSION
-            ))),
-            None => Err(error("it is empty".to_owned())),
+        decode_current(value)
+    }
+}
+
+/// Reads a row's value of the version that is written now.
+fn decode_current<T: Record>(value: &[u8]) -> Result<T, RecordError> {
+    let error = |reason: String| RecordError { kind: T::KIND, reason };
+    match value.split_first() {
+        Some((version, fields)) if *version == T::VERSION => {
+            postcard::from_bytes(fields).map_err(|e| error(e.to_string()))
         }
+        Some((version, _)) => Err(error(format!(
+            "it has version {version}; this program reads version {}",
+            T::VERSION
+        ))),
+        None => Err(error("it is empty".to_owned())),
     }
 }
 
@@ -70,7 +78,6 @@ record! {
     FormatRecord = "format",
     NameRecord = "name",
     OrganisationRecord = "organisation",
-    RegistryRecord = "registry",
     MemberRecord = "member",
     RepositoryRecord = "repository",
     SessionRecord = "session",
@@ -83,6 +90,10 @@ record! {
     SealedRecord = "sealed",
     PinsRecord = "pins",
     FillingRecord = "filling",
+    MomentRecord = "moment",
+    DoomedRecord = "doomed",
+    TrimmedRecord = "trimmed",
+    RetentionCursor = "retention-cursor",
 }
 
 /// `!format`: the version of the whole store.
@@ -188,6 +199,41 @@ pub(crate) struct RegistryRecord {
     pub(crate) public: bool,
     /// Whether a manifest may name content that is not there.
     pub(crate) sparse_indexes: bool,
+    /// Tags of these names neither move nor go.
+    pub(crate) immutable_tags: Vec<Pattern>,
+    /// What expires.
+    pub(crate) retention: Vec<RetentionRule>,
+}
+
+impl RegistryRecord {
+    /// The pattern that makes `tag` immutable.
+    pub(crate) fn immutable(&self, tag: &str) -> Option<&Pattern> {
+        self.immutable_tags.iter().find(|pattern| pattern.matches(tag))
+    }
+}
+
+/// The first version of [`RegistryRecord`].
+#[derive(Debug, Deserialize)]
+struct RegistryRecordV1 {
+    name: String,
+    life: Life,
+    created_at: Timestamp,
+    public: bool,
+    sparse_indexes: bool,
+}
+
+impl Record for RegistryRecord {
+    const KIND: &'static str = "registry";
+    const VERSION: u8 = 2;
+
+    fn decode(value: &[u8]) -> Result<Self, RecordError> {
+        let Some((1, fields)) = value.split_first() else { return decode_current(value) };
+        let first: RegistryRecordV1 = postcard::from_bytes(fields)
+            .map_err(|e| RecordError { kind: Self::KIND, reason: e.to_string() })?;
+        let RegistryRecordV1 { name, life, created_at, public, sparse_indexes } = first;
+        let (immutable_tags, retention) = (Vec::new(), Vec::new());
+        Ok(Self { name, life, created_at, public, sparse_indexes, immutable_tags, retention })
+    }
 }
 
 /// What a member of an organisation may do.
@@ -353,4 +399,39 @@ pub(crate) struct ReferrerRecord {
     pub(crate) size: u64,
     pub(crate) artifact_type: Option<String>,
     pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// When something happened to a manifest last, to the hour: it was pulled, or pushed again. A row of
+/// its own, so that neither contends with anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MomentRecord {
+    pub(crate) at: Timestamp,
+}
+
+/// A repository that was given up: it has no record and no name any more, and its rows go away
+/// behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoomedRecord {
+    pub(crate) registry: RegistryId,
+    /// What it was called.
+    pub(crate) name: String,
+    pub(crate) since: Timestamp,
+}
+
+/// The lines that were cut off the beginning of an audit chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrimmedRecord {
+    /// How many.
+    pub(crate) length: u64,
+    /// The hash of the last of them, which the first that is left follows from.
+    pub(crate) hash: [u8; HASH_BYTES],
+    /// All of them were written before.
+    pub(crate) before: Timestamp,
+}
+
+/// `!retention`: where a run over the retention rules was stopped: a hint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RetentionCursor {
+    /// The key of the name of the repository that is next.
+    pub(crate) next: Vec<u8>,
 }

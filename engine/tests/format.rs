@@ -89,7 +89,7 @@ async fn write(folder: &Path) -> SessionId {
     let caller = caller();
     let (acme, main) = ("acme".parse().unwrap(), "main".parse().unwrap());
     engine.create_organisation(&caller, &acme, Some(1 << 30), None).await.unwrap();
-    let settings = RegistrySettings { public: true, sparse_indexes: false };
+    let settings = RegistrySettings { public: true, ..RegistrySettings::default() };
     engine.create_registry(&caller, &acme, &main, settings).await.unwrap();
     let viewer = PrincipalId::new("user:viewer").unwrap();
     engine.set_role(&caller, &acme, &viewer, None, Role::Viewer).await.unwrap();

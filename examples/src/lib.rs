@@ -47,7 +47,7 @@ pub fn caller(name: &str) -> Result<Caller> {
 /// Makes the organisation `acme` with its registry `main`.
 pub async fn found(engine: &Engine, admin: &Caller) -> Result<()> {
     engine.create_organisation(admin, &"acme".parse()?, None, None).await?;
-    let settings = RegistrySettings { public: false, sparse_indexes: false };
+    let settings = RegistrySettings::default();
     engine.create_registry(admin, &"acme".parse()?, &"main".parse()?, settings).await?;
     Ok(())
 }

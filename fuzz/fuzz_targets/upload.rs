@@ -54,7 +54,7 @@ async fn play(input: &[u8]) {
     let me = Caller::known(PrincipalId::new("user:me").expect("a name"));
     let (acme, main) = ("acme".parse().expect("a name"), "main".parse().expect("a name"));
     engine.create_organisation(&me, &acme, Some(1 << 20), None).await.expect("the first");
-    let registry = RegistrySettings { public: false, sparse_indexes: false };
+    let registry = RegistrySettings::default();
     engine.create_registry(&me, &acme, &main, registry).await.expect("the first");
     let path = "acme/main/fuzz".parse().expect("a path");
     let repository = engine.repository(&me, &path, Action::Push).await.expect("allowed");

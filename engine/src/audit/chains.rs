@@ -1,11 +1,13 @@
 //! Where the chains of an organisation's trail are, and how long.
 
+use crate::change::Seen;
 use crate::core::Core;
 use crate::error::Error;
 use crate::id::{ChainId, OrganisationId};
 use crate::keys;
 use crate::meta::log;
 use crate::meta::prefix_range;
+use crate::records::TrimmedRecord;
 
 /// The chains of an organisation, in the order of their ids: one small read each.
 pub(super) async fn chains(
@@ -31,7 +33,7 @@ pub(super) fn chain_in(prefix: &[u8], key: &[u8]) -> Result<ChainId, Error> {
     Ok(ChainId(u64::from_be_bytes(*id)))
 }
 
-/// How many lines a chain has, from a few reads whatever its length: a chain has no gaps, so the
+/// How many lines a chain has, those that were cut off counted, from a few reads whatever its length: a chain has no gaps, so the
 /// first sequence that is not there is its length. (Where somebody removed a line it may be any
 /// gap; [`super::verify()`] reads all.)
 pub(super) async fn length(
@@ -42,9 +44,10 @@ pub(super) async fn length(
     /// Sequences asked for at once.
     const PROBES: u64 = 16;
     let log = keys::audit_chain(organisation, chain);
+    let gone = gone(core, organisation, chain).await?;
     // Lines up to `low` are there, the line `high` is not. First its order of magnitude …
-    let (mut low, mut high) = (0, u64::MAX);
-    let mut probes: Vec<u64> = (0..48).map(|bits| (1_u64 << bits) - 1).collect();
+    let (mut low, mut high) = (gone, u64::MAX);
+    let mut probes: Vec<u64> = (0..48).map(|bits| gone + ((1_u64 << bits) - 1)).collect();
     loop {
         let keys: Vec<_> = probes.iter().map(|sequence| log::entry_key(&log, *sequence)).collect();
         let rows = core.meta.get_many(&keys).await?;
@@ -62,6 +65,16 @@ pub(super) async fn length(
         let step = ((high - low) / PROBES).max(1);
         probes = (0..=PROBES).map(|n| low + n * step).take_while(|probe| *probe < high).collect();
     }
+}
+
+/// How many of a chain's first lines were cut off.
+pub(super) async fn gone(
+    core: &Core,
+    organisation: OrganisationId,
+    chain: ChainId,
+) -> Result<u64, Error> {
+    let row: Seen<TrimmedRecord> = core.read(keys::trimmed(organisation, chain)).await?;
+    Ok(row.value.map_or(0, |row| row.length))
 }
 
 /// The length of a chain and the hash of its last line; `None` where it has none.

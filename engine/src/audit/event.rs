@@ -255,6 +255,16 @@ pub enum EventKind {
         /// How many of the things it names are not in its repository.
         missing: u64,
     },
+    /// A repository was given up, with all that was in it.
+    RepositoryDeleted {
+        /// Which.
+        repository: RepositoryRef,
+    },
+    /// Old lines were cut off the trail: what of each chain is gone, by this cut and all before it.
+    TrailTrimmed {
+        /// Each chain with how many of its first lines are gone and the hash of the last of them.
+        gone: Vec<(ChainId, u64, [u8; 32])>,
+    },
 }
 
 /// Why an upload ended without a push.
@@ -307,6 +317,8 @@ impl EventKind {
             Self::OrphanDeleted { .. } => "orphan_deleted",
             Self::QuotaChanged { .. } => "quota_changed",
             Self::ManifestRebuilt { .. } => "manifest_rebuilt",
+            Self::RepositoryDeleted { .. } => "repository_deleted",
+            Self::TrailTrimmed { .. } => "trail_trimmed",
         }
     }
 
@@ -321,6 +333,7 @@ impl EventKind {
             | Self::TagDeleted { repository, .. }
             | Self::Pulled { repository, .. }
             | Self::RepositoryCreated { repository }
+            | Self::RepositoryDeleted { repository }
             | Self::UploadStarted { repository, .. }
             | Self::UploadEnded { repository, .. }
             | Self::LinkCollected { repository, .. } => Some(repository),
@@ -342,7 +355,8 @@ impl EventKind {
             | Self::ContentAdopted { .. }
             | Self::OrphanDeleted { .. }
             | Self::QuotaChanged { .. }
-            | Self::ManifestRebuilt { .. } => None,
+            | Self::ManifestRebuilt { .. }
+            | Self::TrailTrimmed { .. } => None,
         }
     }
 }

@@ -11,6 +11,9 @@
 //! ([`crate::Engine::verify_trail`]). Reading merges the chains by time ([`crate::Engine::trail`]);
 //! a cursor from the oldest on stands in each chain, and so is the durable way to follow events.
 //!
+//! Old lines go on purpose alone, by an operator, behind seals, and leave what proves the rest
+//! ([`crate::Engine::trim_trail`]).
+//!
 //! What it never does: drop a line. Where pulls come faster than they can be written, they wait.
 
 mod chains;
@@ -21,12 +24,15 @@ mod seal;
 #[cfg(test)]
 mod tests;
 mod trail;
+mod trim;
 pub(crate) mod verify;
 
 pub use event::{Event, EventKind, RepositoryRef, SYSTEM, UploadEnd};
 pub(crate) use pulls::{PullLog, flush};
 pub(crate) use refusals::RefusalLog;
 pub use trail::{TrailLine, TrailQuery};
+pub use trim::TrimReport;
+pub(crate) use trim::trimmed_before;
 pub use verify::{ChainHead, Problem, Verification};
 
 use bytes::Bytes;

@@ -10,6 +10,7 @@ use crate::change::{Attempt, Change};
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::graph::{PulledFrom, note_pulls};
 use crate::id::OrganisationId;
 use crate::seam::Timestamp;
 
@@ -167,22 +168,15 @@ async fn flush_pulls(core: &Core) -> Result<(), Error> {
     let mut pulls = core.pulls.take();
     while !pulls.is_empty() {
         let rest = pulls.split_off(pulls.len().min(LINES_PER_COMMIT));
-        let mut change = Change::of_lines(core);
-        for Waiting { pull, at, count } in &pulls {
-            change.event(Event {
-                organisation: pull.organisation,
-                at: now.minus(here.since(*at)),
-                principal: pull.principal.clone(),
-                origin: pull.origin.clone(),
-                kind: EventKind::Pulled {
-                    repository: pull.repository.clone(),
-                    digest: pull.digest,
-                    tag: pull.tag.clone(),
-                    count: *count,
-                },
-            });
+        let at = |waiting: &Waiting| now.minus(here.since(waiting.at));
+        let mut change = lines(core, &pulls, at);
+        let noted = note(core, &mut change, &pulls, at).await;
+        let mut committed = change.commit().await;
+        if noted > 0 && matches!(committed, Err(Attempt::Lost)) {
+            // A manifest went meanwhile: the lines do not wait for it.
+            committed = lines(core, &pulls, at).commit().await;
         }
-        if let Err(failed) = change.commit().await {
+        if let Err(failed) = committed {
             pulls.extend(rest);
             core.pulls.put_back(pulls);
             return Err(match failed {
@@ -193,6 +187,50 @@ async fn flush_pulls(core: &Core) -> Result<(), Error> {
         pulls = rest;
     }
     Ok(())
+}
+
+/// The lines of pulls.
+fn lines<'a>(core: &'a Core, pulls: &[Waiting], at: impl Fn(&Waiting) -> Timestamp) -> Change<'a> {
+    let mut change = Change::of_lines(core);
+    for waiting in pulls {
+        let pull = &waiting.pull;
+        change.event(Event {
+            organisation: pull.organisation,
+            at: at(waiting),
+            principal: pull.principal.clone(),
+            origin: pull.origin.clone(),
+            kind: EventKind::Pulled {
+                repository: pull.repository.clone(),
+                digest: pull.digest,
+                tag: pull.tag.clone(),
+                count: waiting.count,
+            },
+        });
+    }
+    change
+}
+
+/// Notes with the lines when the manifests among them were pulled; says how many it notes.
+async fn note(
+    core: &Core,
+    change: &mut Change<'_>,
+    pulls: &[Waiting],
+    at: impl Fn(&Waiting) -> Timestamp,
+) -> usize {
+    let mut last: HashMap<PulledFrom, Timestamp> = HashMap::new();
+    for waiting in pulls {
+        let pull = &waiting.pull;
+        let moment = last.entry((pull.organisation, pull.repository.id, pull.digest)).or_default();
+        *moment = at(waiting).max(*moment);
+    }
+    match note_pulls(core, change, &last).await {
+        Ok(noted) => noted,
+        // What can't be read keeps no line from being written.
+        Err(error) => {
+            tracing::warn!(%error, "when manifests were pulled is not noted");
+            0
+        }
+    }
 }
 
 #[cfg(test)]

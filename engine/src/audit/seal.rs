@@ -15,7 +15,7 @@ use crate::records::{Record, SealedRecord};
 use crate::tenancy::purge::next_organisation;
 
 /// The most heads one line names: an entry of a log has a bound.
-const HEADS_PER_LINE: usize = 4096;
+pub(super) const HEADS_PER_LINE: usize = 4096;
 /// How many chains are looked at in one read.
 const CHAINS_AT_ONCE: usize = 512;
 
@@ -51,16 +51,12 @@ impl Engine {
 async fn seal_if_due(core: &Core, organisation: OrganisationId) -> Result<bool, Error> {
     // Only who wrote seals: else processes would answer each other's seals for ever.
     let own = keys::audit_chain(organisation, core.chain);
-    if core.meta.get(&log::entry_key(&own, 0)).await?.is_none() {
+    let Some((length, _)) = head(core, organisation, core.chain).await? else { return Ok(false) };
+    let last = core.meta.get(&log::entry_key(&own, length - 1)).await?;
+    if let Some((_, entry)) = last.as_ref().and_then(log::decode)
+        && matches!(decode_event(&entry)?.kind, EventKind::Sealed { .. })
+    {
         return Ok(false);
-    }
-    if let Some((length, _)) = head(core, organisation, core.chain).await? {
-        let last = core.meta.get(&log::entry_key(&own, length - 1)).await?;
-        if let Some((_, entry)) = last.as_ref().and_then(log::decode)
-            && matches!(decode_event(&entry)?.kind, EventKind::Sealed { .. })
-        {
-            return Ok(false);
-        }
     }
     seal(core, organisation).await?;
     Ok(true)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Engine;
 use crate::access::{Action, Caller};
-use crate::audit::chains::{chains, length};
+use crate::audit::chains::{chains, gone, length};
 use crate::audit::{Event, SYSTEM, decode_event};
 use crate::core::Core;
 use crate::error::Error;
@@ -280,8 +280,12 @@ async fn open(
     for chain in chains(core, organisation).await? {
         let known = cursor.as_ref().and_then(|cursor| cursor.chains.get(&chain).copied());
         let position = match known {
+            // What a reader had not come to when it was cut off, it does not see any more.
+            Some(position) if query.oldest_first => {
+                position.max(gone(core, organisation, chain).await?)
+            }
             Some(position) => position,
-            None if query.oldest_first => 0,
+            None if query.oldest_first => gone(core, organisation, chain).await?,
             // It began after the first page, so it is newer than all of this reading.
             None if cursor.is_some() => continue,
             None => length(core, organisation, chain).await?,

@@ -5,8 +5,11 @@
 //! names it. What they can't show: an end cut off behind the last seal, and a whole history
 //! written anew by somebody who could write all chains. Who fears that keeps the heads that
 //! [`Verification::heads`] returns somewhere else.
+//!
+//! Where old lines were cut off on purpose, what is left follows from the hash that the cut kept, and
+//! the cut itself must be told by a line that is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -22,6 +25,7 @@ use crate::id::{ChainId, OrganisationId};
 use crate::keys;
 use crate::meta::{Key, MAX_SCAN_ROWS, MetaRead, log, prefix_range};
 use crate::name::OrganisationName;
+use crate::records::{Record, TrimmedRecord};
 use crate::tenancy::{Tenant, demand_operator, demand_or_operate};
 
 type Hash = [u8; log::HASH_BYTES];
@@ -36,7 +40,7 @@ const PROBLEMS: usize = 1000;
 pub struct ChainHead {
     /// Which.
     pub chain: ChainId,
-    /// How many lines it has.
+    /// How many lines it has, those that were cut off its beginning counted.
     pub length: u64,
     /// The hash of its last line.
     pub hash: Hash,
@@ -87,6 +91,13 @@ pub enum Problem {
         /// How many it had at least.
         sealed: u64,
     },
+    /// The beginning of a chain is missing and no line of the trail tells that it was cut off there.
+    Untold {
+        /// The chain.
+        chain: ChainId,
+        /// How many lines are missing.
+        count: u64,
+    },
     /// A seal names another hash for a line: the chain was written anew up to there.
     Rewritten {
         /// The chain.
@@ -114,6 +125,10 @@ impl fmt::Display for Problem {
             Self::CutOff { chain, found, sealed } => write!(
                 f,
                 "chain {chain}: its end was cut off; it has {found} lines and had at least {sealed}"
+            ),
+            Self::Untold { chain, count } => write!(
+                f,
+                "chain {chain}: its first {count} lines were cut off, and no line tells of it"
             ),
             Self::Rewritten { chain, sequence } => write!(
                 f,
@@ -181,7 +196,8 @@ pub(crate) async fn verify(
 ) -> Result<Verification, Error> {
     let view = core.meta.snapshot().await?;
     let mut found = Verification::default();
-    let mut seals = BTreeMap::new();
+    let mut seals = Seals::default();
+    let gone = gone(&*view, organisation, &mut found).await?;
     let mut walk: Option<Walk> = None;
     let prefix = keys::audit_chains(organisation);
     let mut range = prefix_range(&prefix);
@@ -196,7 +212,8 @@ pub(crate) async fn verify(
                 if let Some(done) = walk.take() {
                     done.finish(&mut found);
                 }
-                walk = Some(Walk::new(chain, keys::audit_chain(organisation, chain)));
+                let log = keys::audit_chain(organisation, chain);
+                walk = Some(Walk::new(chain, log, gone.get(&chain)));
             }
             if let Some(walk) = &mut walk {
                 walk.line(key, value, &mut seals, &mut found);
@@ -206,13 +223,47 @@ pub(crate) async fn verify(
     if let Some(done) = walk.take() {
         done.finish(&mut found);
     }
-    check_seals(&*view, organisation, &seals, &mut found).await?;
+    check_seals(&*view, organisation, &seals, &gone, &mut found).await?;
     found.problems.sort();
     Ok(found)
 }
 
-/// What seals say: chain and length → hash.
-type Seals = BTreeMap<(ChainId, u64), Vec<Hash>>;
+/// What lines say about chains.
+#[derive(Default)]
+struct Seals {
+    /// Seals: chain and length → hash.
+    heads: BTreeMap<(ChainId, u64), Vec<Hash>>,
+    /// Cuts: chain, how many lines are gone, and the hash of the last of them.
+    cuts: BTreeSet<(ChainId, u64, Hash)>,
+}
+
+/// What was cut off each chain, by the rows that keep it.
+type Gone = BTreeMap<ChainId, TrimmedRecord>;
+
+async fn gone(
+    view: &dyn MetaRead,
+    organisation: OrganisationId,
+    found: &mut Verification,
+) -> Result<Gone, Error> {
+    let prefix = keys::all_trimmed(organisation);
+    let mut range = prefix_range(&prefix);
+    let mut gone = Gone::new();
+    loop {
+        let rows = view.scan(range.clone(), MAX_SCAN_ROWS).await?;
+        let Some((last, _)) = rows.last() else { return Ok(gone) };
+        range.start.clone_from(last);
+        range.start.push(0);
+        for (key, value) in &rows {
+            let chain = chain_in(&prefix, key)?;
+            match TrimmedRecord::decode(value) {
+                Ok(row) => {
+                    gone.insert(chain, row);
+                }
+                Err(_) => found.report(Problem::Unreadable { chain, sequence: 0 }),
+            }
+        }
+    }
+}
 
 /// One chain being read from its start.
 struct Walk {
@@ -234,9 +285,12 @@ struct Doubtful {
 }
 
 impl Walk {
-    fn new(chain: ChainId, log: Key) -> Self {
-        let start = log::genesis(&log);
-        Self { chain, log, expected: 0, before: Some(start), last: start, doubtful: Vec::new() }
+    fn new(chain: ChainId, log: Key, gone: Option<&TrimmedRecord>) -> Self {
+        let (expected, start) = match gone {
+            Some(gone) => (gone.length, gone.hash),
+            None => (0, log::genesis(&log)),
+        };
+        Self { chain, log, expected, before: Some(start), last: start, doubtful: Vec::new() }
     }
 
     fn line(&mut self, key: &[u8], value: &Bytes, seals: &mut Seals, found: &mut Verification) {
@@ -245,6 +299,10 @@ impl Walk {
         let Some(sequence) = log::entry_sequence(&self.log, key) else {
             return found.report(Problem::Unreadable { chain, sequence: self.expected });
         };
+        if sequence < self.expected {
+            // Cut off already, and on its way out.
+            return;
+        }
         if sequence > self.expected {
             let count = sequence - self.expected;
             found.report(Problem::Removed { chain, sequence: self.expected, count });
@@ -265,9 +323,10 @@ impl Walk {
                 }
             }
             _ => match decode_event(&entry).map(|event| event.kind) {
+                Ok(EventKind::TrailTrimmed { gone }) => seals.cuts.extend(gone),
                 Ok(EventKind::Sealed { heads }) => {
                     for (chain, length, hash) in heads {
-                        let hashes = seals.entry((chain, length)).or_default();
+                        let hashes = seals.heads.entry((chain, length)).or_default();
                         if !hashes.contains(&hash) {
                             hashes.push(hash);
                         }
@@ -309,12 +368,25 @@ async fn check_seals(
     view: &dyn MetaRead,
     organisation: OrganisationId,
     seals: &Seals,
+    gone: &Gone,
     found: &mut Verification,
 ) -> Result<(), Error> {
+    for (chain, row) in gone {
+        // The row says what the rest follows from: it counts only where a line that is left says so too.
+        if !seals.cuts.contains(&(*chain, row.length, row.hash)) {
+            found.report(Problem::Untold { chain: *chain, count: row.length });
+        }
+    }
     let mut cut_off: BTreeMap<ChainId, (u64, u64)> = BTreeMap::new();
-    for ((chain, length), hashes) in seals {
+    for ((chain, length), hashes) in &seals.heads {
         found.seals += 1;
         let Some(last) = length.checked_sub(1) else { continue };
+        if let Some(row) = gone.get(chain).filter(|row| *length <= row.length) {
+            if *length == row.length && hashes.iter().any(|sealed| *sealed != row.hash) {
+                found.report(Problem::Rewritten { chain: *chain, sequence: last });
+            }
+            continue;
+        }
         let head = found.heads.iter().find(|head| head.chain == *chain);
         let has = head.map_or(0, |head| head.length);
         if has < *length {
@@ -346,7 +418,7 @@ impl Problem {
             Self::Altered { chain, sequence }
             | Self::Moved { chain, sequence, .. }
             | Self::Unreadable { chain, sequence } => *chain == at && *sequence == line,
-            Self::CutOff { .. } | Self::Rewritten { .. } => false,
+            Self::CutOff { .. } | Self::Rewritten { .. } | Self::Untold { .. } => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One collection, from the first organisation to the last object.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::Engine;
 use crate::change::{Attempt, Change, Seen};
@@ -22,6 +23,7 @@ use crate::keys;
 use crate::meta::{Key, Row, prefix_range};
 use crate::name::OrganisationName;
 use crate::records::LinkRecord;
+use crate::retention;
 use crate::tenancy::purge::purge;
 
 /// What to collect.
@@ -69,7 +71,8 @@ struct Run<'a> {
 }
 
 impl Engine {
-    /// Removes what nobody uses: links that are neither leased nor named, content without links,
+    /// First removes what the registries' retention rules let go ([`crate::retention`]). Then removes
+    /// what nobody uses: links that are neither leased nor named, content without links,
     /// uploads that expired, objects that nothing names, and what is left of deleted tenants. Copies
     /// small manifests to the blob store where that was not done behind their push. Runs while
     /// everybody works, and next to other runs, and stops nobody.
@@ -97,7 +100,10 @@ impl Engine {
         let lease = if shared { Some(Lease::take(&self.core).await?) } else { None };
         let mut run =
             Run { core, options, watch, lease: lease.as_ref(), report: CollectReport::default() };
-        let ended = run.all().await;
+        let ended = match run.rules(&self.core).await {
+            Ok(()) => run.all().await,
+            failed => failed,
+        };
         let report = run.report;
         // Also where it failed: another may have better luck at once.
         let given_back = match lease {
@@ -121,6 +127,19 @@ impl Run<'_> {
         }
         let domains = organisations(self.core, self.options.organisation.as_ref()).await?;
         self.walk(&domains).await
+    }
+
+    /// What the registries' rules let go: links only, so that the walk behind finds the rest.
+    async fn rules(&mut self, core: &Arc<Core>) -> Result<(), Error> {
+        if !self.keeps_cursor() {
+            return Ok(());
+        }
+        let goes_on = || self.lease.map_or(Ok(()), Lease::check);
+        let done = retention::run_all(core, self.options.budget, goes_on).await?;
+        self.report.expired_tags = done.tags;
+        self.report.expired_manifests = done.manifests;
+        (self.watch)(&Progress { phase: "retention", done: done.looked_at, bytes: 0 });
+        Ok(())
     }
 
     /// Whether rows saw all that was done to the bucket, so that they tell what is garbage in it.

@@ -21,7 +21,7 @@ impl Tally {
 /// How far a walk is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// What it does: `tenants`, `uploads`, `content`, `copies`, `objects`, `records`, `trail`,
+    /// What it does: `retention`, `tenants`, `uploads`, `content`, `copies`, `objects`, `records`, `trail`,
     /// `archive`.
     pub phase: &'static str,
     /// How many things it looked at: in this phase, or in a collection in the run so far.
@@ -43,6 +43,10 @@ pub struct CollectReport {
     pub complete: bool,
     /// Rows of uploads, content and links, and objects looked at.
     pub looked_at: u64,
+    /// Tags that the retention rules of registries let go.
+    pub expired_tags: u64,
+    /// Manifests that went with them, or for want of a tag.
+    pub expired_manifests: u64,
     /// Links removed: no lease, and no manifest names them.
     pub links: Tally,
     /// Content that nobody links any more: its object goes once the delay is over.

@@ -7,12 +7,14 @@ use crate::audit::EventKind;
 use crate::change::{Attempt, Change, Seen, retry};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::graph::{Repository, Scope, Unlinked, unlink};
+use crate::graph::tags::immutable;
+use crate::graph::{Repository, Scope, Unlinked, tag_in, unlink};
 use crate::id::{Number, RepositoryId};
 use crate::keys;
 use crate::meta::prefix_range;
 use crate::records::{
-    LinkRecord, LinkState, ManifestPlace, ManifestRecord, Record, ReferrerRecord, TagRecord,
+    LinkRecord, LinkState, ManifestPlace, ManifestRecord, MomentRecord, Record, ReferrerRecord,
+    TagRecord,
 };
 
 /// How many tags of a manifest are removed in one commit.
@@ -24,7 +26,8 @@ impl Repository {
     /// Removes a manifest with its tags. Its referrers stay, and the blobs it named stay until
     /// collection finds that nothing names them. Needs [`Action::Delete`].
     ///
-    /// Fails with [`Error::InUse`] where an index here names it.
+    /// Fails with [`Error::InUse`] where an index here names it, with [`Error::TagImmutable`] where a
+    /// tag of it is immutable.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), Error> {
         self.demand(Action::Delete)?;
         self.delete_one(digest, false).await.map(drop)
@@ -45,6 +48,15 @@ impl Repository {
             Err(unknown @ Error::ManifestUnknown { .. }) => Some(unknown),
             Err(error) => return Err(error),
         };
+        let removed = self.delete_referrers(digest).await?;
+        match unknown {
+            Some(unknown) if removed == 0 => Err(unknown),
+            _ => Ok(removed),
+        }
+    }
+
+    /// Removes what refers to `digest` and has no tag, and so on; says how many.
+    pub(crate) async fn delete_referrers(&self, digest: &Digest) -> Result<u64, Error> {
         let scope = self.fresh_scope(1).await?;
         let id = scope.existing(&self.path)?;
         let mut removed = 0;
@@ -71,10 +83,7 @@ impl Repository {
                 }
             }
         }
-        match unknown {
-            Some(unknown) if removed == 0 => Err(unknown),
-            _ => Ok(removed),
-        }
+        Ok(removed)
     }
 
     /// Removes one manifest; false where it has a tag and only one without was to be removed.
@@ -98,6 +107,9 @@ impl Repository {
             if only_untagged && self.is_tagged(&scope, id, number).await? {
                 return Ok(false);
             }
+            if let Some(immutable) = self.immutable_tag(&scope, id, number).await? {
+                return Err(immutable.into());
+            }
             match unlink(&self.core, scope.organisation, id, digest, &seen).await? {
                 Unlinked::Lost => Err(Attempt::Lost),
                 Unlinked::Named(by) => Err(self.in_use(&scope, id, digest, &by).await?.into()),
@@ -109,7 +121,11 @@ impl Repository {
                     Ok(false)
                 }
                 Unlinked::Condemned(link) => {
-                    self.finish_delete(&scope, id, digest, &link).await?;
+                    if let Some(immutable) = self.immutable_tag(&scope, id, number).await? {
+                        self.keep(&link).await?;
+                        return Err(immutable.into());
+                    }
+                    self.finish_delete(&scope, id, digest, &link, &[]).await?;
                     Ok(true)
                 }
             }
@@ -126,8 +142,34 @@ impl Repository {
         Ok(!self.core.meta.scan(tags, 1).await?.is_empty())
     }
 
+    /// The refusal of a manifest that an immutable tag points at.
+    async fn immutable_tag(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        number: Number,
+    ) -> Result<Option<Error>, Error> {
+        let Some(registry) = &scope.registry_row.value else { return Ok(None) };
+        if registry.immutable_tags.is_empty() {
+            return Ok(None);
+        }
+        let all = keys::tags_of(scope.organisation, id, number);
+        let mut range = prefix_range(&all);
+        loop {
+            let rows = self.core.meta.scan(range.clone(), TAGS_PER_COMMIT).await?;
+            let Some((last, _)) = rows.last() else { return Ok(None) };
+            range.start = [last.as_slice(), &[0]].concat();
+            for (key, _) in &rows {
+                let tag = tag_in(key, all.len())?;
+                if let Some(pattern) = registry.immutable(tag.as_str()) {
+                    return Ok(Some(immutable(&tag, pattern)));
+                }
+            }
+        }
+    }
+
     /// Makes a condemned link live again.
-    async fn keep(&self, link: &Seen<LinkRecord>) -> Result<(), Attempt> {
+    pub(crate) async fn keep(&self, link: &Seen<LinkRecord>) -> Result<(), Attempt> {
         let Some(record) = &link.value else { return Ok(()) };
         let mut change = Change::freeing(&self.core);
         change.replace(link, &LinkRecord { state: LinkState::Live, ..record.clone() });
@@ -138,12 +180,15 @@ impl Repository {
         }
     }
 
-    async fn finish_delete(
+    /// Removes a condemned manifest with its tags, where `moments` and the registry's settings are
+    /// as they were read.
+    pub(crate) async fn finish_delete(
         &self,
         scope: &Scope,
         id: RepositoryId,
         digest: &Digest,
         link: &Seen<LinkRecord>,
+        moments: &[Seen<MomentRecord>],
     ) -> Result<(), Attempt> {
         let Some(record) = &link.value else { return Err(Attempt::Lost) };
         let (organisation, number) = (scope.organisation, record.number);
@@ -161,6 +206,8 @@ impl Repository {
         let mut change = loop {
             let mut change = Change::freeing(&self.core);
             change.lean(link);
+            // They say which tags may go.
+            change.lean(&scope.registry_row);
             let tags = self.untag(scope, id, number, &mut change).await?;
             if tags < TAGS_PER_COMMIT {
                 break change;
@@ -183,6 +230,11 @@ impl Repository {
             change.remove(link);
         }
         change.remove(&manifest);
+        change.delete(keys::pulled(organisation, id, number));
+        change.delete(keys::repushed(organisation, id, number));
+        for moment in moments {
+            change.lean(moment);
+        }
         for child in &facts.children {
             change.delete(match child.number {
                 Some(child) => keys::edge(organisation, id, child, number),

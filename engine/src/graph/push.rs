@@ -11,6 +11,8 @@ use crate::copies;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Missing};
 use crate::graph::depth::Place;
+use crate::graph::moments::is_stale;
+use crate::graph::tags::immutable;
 use crate::graph::{Repository, Scope, keep_content};
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
@@ -18,7 +20,7 @@ use crate::manifest::{ChildKind, Manifest};
 use crate::name::Tag;
 use crate::records::{
     BlobRecord, BlobState, Body, ChildRecord, LinkRecord, LinkState, ManifestPlace, ManifestRecord,
-    ReferrerRecord, TagRecord,
+    MomentRecord, ReferrerRecord, TagRecord,
 };
 use crate::seam::Timestamp;
 use crate::upload::Placed;
@@ -91,7 +93,8 @@ impl Repository {
     /// Pushes a manifest and points tags at it: all of it in one commit, durable when this
     /// returns. Needs [`Action::Push`]. Pushing the same again is harmless.
     ///
-    /// Fails with [`Error::Manifest`] where it breaks a rule of the image specification, with
+    /// Fails with [`Error::TagImmutable`] where a tag that would move is immutable, with
+    /// [`Error::Manifest`] where it breaks a rule of the image specification, with
     /// [`Error::References`] where it names what this repository does not have (all at once).
     /// Dropping the future leaves nothing, or all of it.
     pub async fn push_manifest(&self, push: &ManifestPush) -> Result<PushedManifest, Error> {
@@ -184,6 +187,7 @@ impl Repository {
                 }
                 _ => change.lean(&rows.link),
             }
+            self.note_repush(scope, id, number, now, &mut change).await?;
             if place == ManifestPlace::Blob {
                 hold_body(scope, &rows.blob, push, &mut change, now)?;
             }
@@ -234,6 +238,24 @@ impl Repository {
             self.core.copies.note(scope.organisation, push.digest, place);
         }
         Ok(PushedManifest { digest: push.digest, subject })
+    }
+
+    /// Notes that a manifest was pushed again: an index that is about to name it may come next.
+    async fn note_repush(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        number: Number,
+        now: Timestamp,
+        change: &mut Change<'_>,
+    ) -> Result<(), Error> {
+        let key = keys::repushed(scope.organisation, id, number);
+        let seen: Seen<MomentRecord> = self.core.read(key).await?;
+        if is_stale(seen.value.as_ref(), now) {
+            // Whatever it says meanwhile: nobody contends for it.
+            change.put(seen.key, &MomentRecord { at: now });
+        }
+        Ok(())
     }
 
     /// Fails where the manifest makes indexes nest, or subjects chain, further than is taken.
@@ -352,6 +374,12 @@ impl Repository {
                 return Err(Error::TagMoved { tag: tag.to_string(), found }.into());
             }
             if let Some(old) = seen.value.as_ref().filter(|old| old.number != number) {
+                // The settings and the tag are among what the commit requires.
+                if let Some(pattern) =
+                    scope.registry_row.value.as_ref().and_then(|row| row.immutable(tag.as_str()))
+                {
+                    return Err(immutable(tag, pattern).into());
+                }
                 change.delete(keys::tag_of(organisation, id, old.number, tag.as_str()));
             }
             let tag_of = keys::tag_of(organisation, id, number, tag.as_str());

@@ -51,6 +51,17 @@ impl Core {
 }
 
 impl Repository {
+    /// A repository for the engine's own rules to remove from; who made them was asked.
+    pub(crate) fn by_rule(
+        core: &Arc<Core>,
+        caller: &Caller,
+        path: &RepositoryPath,
+        scope: Arc<Scope>,
+    ) -> Self {
+        let (core, caller, path) = (Arc::clone(core), caller.clone(), path.clone());
+        Self { core, caller, path, scope, action: Action::Delete }
+    }
+
     /// `organisation/registry/repository`.
     pub fn path(&self) -> &RepositoryPath {
         &self.path

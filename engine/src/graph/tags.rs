@@ -4,10 +4,11 @@ use crate::access::Action;
 use crate::audit::EventKind;
 use crate::change::{Change, Seen, retry};
 use crate::error::Error;
-use crate::graph::{MAX_PAGE, Page, Repository};
+use crate::graph::{MAX_PAGE, Page, Repository, tag_in};
 use crate::keys;
 use crate::meta::prefix_range;
 use crate::name::Tag;
+use crate::pattern::Pattern;
 use crate::records::TagRecord;
 
 impl Repository {
@@ -30,15 +31,15 @@ impl Repository {
         let more = rows.len() > limit;
         let mut items = Vec::with_capacity(rows.len());
         for (key, _) in rows.into_iter().take(limit) {
-            let tag = key.get(all.len()..).and_then(|tag| std::str::from_utf8(tag).ok());
-            let tag = tag.and_then(|tag| tag.parse().ok());
-            items.push(tag.ok_or_else(|| Error::Corrupted("a tag's key is no tag".to_owned()))?);
+            items.push(tag_in(&key, all.len())?);
         }
         let next = items.last().filter(|_| more).map(Tag::to_string);
         Ok(Page { items, next })
     }
 
     /// Removes a tag; its manifest stays. Needs [`Action::Delete`].
+    ///
+    /// Fails with [`Error::TagImmutable`] where the registry's settings keep it.
     pub async fn delete_tag(&self, tag: &Tag) -> Result<(), Error> {
         self.demand(Action::Delete)?;
         retry!("a tag", attempt => {
@@ -49,6 +50,11 @@ impl Repository {
             let Some(old) = &seen.value else {
                 return Err(Error::ManifestUnknown { reference: tag.to_string() }.into());
             };
+            if let Some(pattern) =
+                scope.registry_row.value.as_ref().and_then(|row| row.immutable(tag.as_str()))
+            {
+                return Err(immutable(tag, pattern).into());
+            }
             let now = self.core.now().await?;
             let mut change = Change::freeing(&self.core);
             scope.write(self, &mut change, now);
@@ -61,4 +67,9 @@ impl Repository {
             change.commit().await
         })
     }
+}
+
+/// The refusal of what an immutable tag does not allow.
+pub(crate) fn immutable(tag: &Tag, pattern: &Pattern) -> Error {
+    Error::TagImmutable { tag: tag.to_string(), pattern: pattern.to_string() }
 }

@@ -15,6 +15,7 @@ use crate::epoch::{Epoch, EpochRecord};
 use crate::gc::cursor::{CursorRecord, Phase};
 use crate::id::{ChainId, OrganisationId};
 use crate::presence::OpenRecord;
+use crate::retention::{TagRule, UntaggedRule};
 
 const AT: Timestamp = Timestamp(1_700_000_000_123);
 const LATER: Timestamp = Timestamp(1_700_086_400_456);
@@ -74,11 +75,37 @@ fn records_of_tenants_are_as_their_golden_files() {
     holds("closing", &OrganisationRecord { life: Life::Closing, ..organisation.clone() });
     let unbound = OrganisationRecord { life: Life::Deleting, quota_bytes: None, ..organisation };
     holds("deleting", &unbound);
-    let (name, life) = ("backend".to_owned(), Life::Live);
-    holds(
-        "sample",
-        &RegistryRecord { name, life, created_at: AT, public: true, sparse_indexes: false },
-    );
+    let registry = RegistryRecord {
+        name: "backend".to_owned(),
+        life: Life::Live,
+        created_at: AT,
+        public: true,
+        sparse_indexes: false,
+        immutable_tags: vec!["v[0-9]*".parse().unwrap(), "latest".parse().unwrap()],
+        retention: vec![
+            RetentionRule::Tags(TagRule {
+                repositories: Some("team/*".parse().unwrap()),
+                tags: None,
+                keep_all: false,
+                keep_last: Some(300),
+                keep_pushed_days: Some(30),
+                keep_pulled_days: None,
+            }),
+            RetentionRule::Untagged(UntaggedRule { repositories: None, keep_days: 7 }),
+        ],
+    };
+    holds("sample", &registry);
+    // What the first version of the record said is read, with nothing set that it did not have.
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let first = std::fs::read(folder.join("registry.v1.sample.bin")).unwrap();
+    let unset = RegistryRecord { immutable_tags: vec![], retention: vec![], ..registry };
+    assert_eq!(RegistryRecord::decode(&first), Ok(unset));
+    assert!(RegistryRecord::decode(&first[..first.len() - 1]).is_err());
+    holds("sample", &MomentRecord { at: AT });
+    let name = "api/server".to_owned();
+    holds("sample", &DoomedRecord { registry: RegistryId(7), name, since: AT });
+    holds("sample", &TrimmedRecord { length: 300, hash: [9; 32], before: AT });
+    holds("sample", &RetentionCursor { next: b"next".to_vec() });
     let registries = BTreeMap::from([
         (RegistryId(7), Role::Viewer),
         (RegistryId(8), Role::Writer),
@@ -246,6 +273,8 @@ fn lines_of_the_trail_are_as_their_golden_files() {
         EventKind::OrphanDeleted { object: text("01/in-flight/ef"), size: 4096 },
         EventKind::QuotaChanged { from_bytes: None, to_bytes: Some(1 << 40) },
         EventKind::ManifestRebuilt { repository: RepositoryId(3), digest, missing: 1 },
+        EventKind::RepositoryDeleted { repository: repository() },
+        EventKind::TrailTrimmed { gone: vec![(ChainId(11), 12, [13; 32])] },
     ];
     for kind in kinds {
         let json = serde_json::to_value(&kind).unwrap();

@@ -18,6 +18,7 @@ mod members;
 mod organisations;
 pub(crate) mod purge;
 mod registries;
+mod repositories;
 mod roles;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,6 +28,7 @@ pub use members::Member;
 pub use organisations::Organisation;
 pub(crate) use registries::seen_registry;
 pub use registries::{Registry, RegistrySettings};
+pub use repositories::{RepositoryFilter, RepositoryInfo};
 pub use roles::RoleAuthorizer;
 pub use usage::{RegistryUsage, Usage};
 

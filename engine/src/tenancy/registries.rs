@@ -5,13 +5,16 @@ use crate::access::{Action, Caller, Decision, Target};
 use crate::audit::{Event, EventKind};
 use crate::change::{Attempt, Change, Seen, retry};
 use crate::core::Core;
+use crate::digest::{Algorithm, Digest};
 use crate::error::Error;
 use crate::graph::{Page, stripe_of_organisation};
 use crate::id::{OrganisationId, RegistryId};
 use crate::keys;
 use crate::meta::prefix_range;
 use crate::name::{OrganisationName, RegistryName};
+use crate::pattern::Pattern;
 use crate::records::{Life, NameRecord, Record, RegistryRecord};
+use crate::retention::{RetentionRule, check};
 use crate::seam::Timestamp;
 use crate::tenancy::organisations::name_in;
 use crate::tenancy::{Tenant, TenantRegistry, demand, page_rows, stored_name};
@@ -27,11 +30,13 @@ pub struct Registry {
     pub settings: RegistrySettings,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Another text after each change of its name or settings, for [`Engine::set_registry`].
+    pub version: String,
 }
 
 /// What the admins of a registry set. By default it is private, and an index may only name what
 /// is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RegistrySettings {
     /// Whether anybody may list and pull.
     pub public: bool,
@@ -39,6 +44,35 @@ pub struct RegistrySettings {
     /// all were copied, and an image without some of its layers too (the specification's suite has
     /// both under one setting). I2 does not hold for what is missing there.
     pub sparse_indexes: bool,
+    /// Tags of these names, once set, neither move nor go, and what they point at stays; at most
+    /// [`crate::retention::MAX_IMMUTABLE`]. To delete the whole repository is not hindered by them:
+    /// it takes the right to change them.
+    pub immutable_tags: Vec<Pattern>,
+    /// What expires, at most [`crate::retention::MAX_RULES`] rules; nothing where there are none.
+    pub retention: Vec<RetentionRule>,
+}
+
+impl RegistrySettings {
+    /// What differs from `record`, in words.
+    fn differences(&self, record: &RegistryRecord) -> String {
+        let mut words = Vec::new();
+        if self.public != record.public {
+            words.push(if self.public { "public" } else { "private" }.to_owned());
+        }
+        if self.sparse_indexes != record.sparse_indexes {
+            let sparse = if self.sparse_indexes { "taken" } else { "refused" };
+            words.push(format!("sparse indexes {sparse}"));
+        }
+        if self.immutable_tags != record.immutable_tags {
+            let tags: Vec<_> = self.immutable_tags.iter().map(Pattern::as_str).collect();
+            let tags = if tags.is_empty() { "none".to_owned() } else { tags.join(" ") };
+            words.push(format!("immutable tags {tags}"));
+        }
+        if self.retention != record.retention {
+            words.push(format!("{} retention rules", self.retention.len()));
+        }
+        words.join(", ")
+    }
 }
 
 impl Registry {
@@ -49,10 +83,19 @@ impl Registry {
             settings: RegistrySettings {
                 public: record.public,
                 sparse_indexes: record.sparse_indexes,
+                immutable_tags: record.immutable_tags.clone(),
+                retention: record.retention.clone(),
             },
             created_at: record.created_at,
+            version: version(record),
         })
     }
+}
+
+/// What tells one state of a registry from another.
+fn version(record: &RegistryRecord) -> String {
+    let digest = Digest::of(Algorithm::Sha256, &record.encode());
+    digest.hex().chars().take(16).collect()
 }
 
 impl Engine {
@@ -65,6 +108,7 @@ impl Engine {
         settings: RegistrySettings,
     ) -> Result<Registry, Error> {
         let core = &*self.core;
+        check(&settings.immutable_tags, &settings.retention)?;
         retry!("the registry", _attempt => {
             let tenant = Tenant::read(core, organisation).await?;
             demand(core, caller, Action::Manage, &tenant.target()).await?;
@@ -81,6 +125,8 @@ impl Engine {
                 created_at: now,
                 public: settings.public,
                 sparse_indexes: settings.sparse_indexes,
+                immutable_tags: settings.immutable_tags.clone(),
+                retention: settings.retention.clone(),
             };
             let kind = EventKind::RegistryCreated { registry: id, name: name.to_string() };
             let mut change = registry_change(core, caller, &tenant, now, kind);
@@ -209,31 +255,40 @@ impl Engine {
         })
     }
 
-    /// Sets whether a registry is public and takes sparse indexes; for its admins.
+    /// Sets all settings of a registry; for its admins. From its commit on every push, deletion
+    /// and expiry goes by the new ones.
+    ///
+    /// Where `expected` is given, [`Error::Changed`] unless it is [`Registry::version`] still: so
+    /// that nobody undoes what they have not seen.
     pub async fn set_registry(
         &self,
         caller: &Caller,
         organisation: &OrganisationName,
         name: &RegistryName,
-        settings: RegistrySettings,
+        settings: &RegistrySettings,
+        expected: Option<&str>,
     ) -> Result<Registry, Error> {
         let core = &*self.core;
+        check(&settings.immutable_tags, &settings.retention)?;
         retry!("the registry", _attempt => {
             let (tenant, registry) =
                 seen_registry(core, caller, organisation, name, Action::Manage).await?;
+            let current = version(&registry.record);
+            if expected.is_some_and(|expected| expected != current) {
+                let name = format!("{organisation}/{name}");
+                return Err(Error::Changed { name, version: current }.into());
+            }
             let record = RegistryRecord {
                 public: settings.public,
                 sparse_indexes: settings.sparse_indexes,
+                immutable_tags: settings.immutable_tags.clone(),
+                retention: settings.retention.clone(),
                 ..registry.record.clone()
             };
             if record != registry.record {
                 let now = core.now().await?;
-                let access = if settings.public { "public" } else { "private" };
-                let sparse = if settings.sparse_indexes { "taken" } else { "refused" };
-                let kind = EventKind::RegistryChanged {
-                    registry: registry.id,
-                    change: format!("{access}, sparse indexes {sparse}"),
-                };
+                let change = settings.differences(&registry.record);
+                let kind = EventKind::RegistryChanged { registry: registry.id, change };
                 let mut change = registry_change(core, caller, &tenant, now, kind);
                 change.replace(&registry.row, &record);
                 change.commit().await?;
@@ -312,7 +367,7 @@ async fn owner(
 }
 
 /// A change in an organisation, which stays as it is, with its line.
-fn registry_change<'a>(
+pub(super) fn registry_change<'a>(
     core: &'a Core,
     caller: &Caller,
     tenant: &Tenant,

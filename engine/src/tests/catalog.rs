@@ -93,7 +93,17 @@ fn write(change: &mut Change<'_>, name: &str, id: OrganisationId, registries: &[
     for ((name, repositories), place) in registries.iter().zip(1..) {
         let registry = RegistryId(u64::MAX - place);
         let (name, public) = ((*name).to_owned(), false);
-        let record = RegistryRecord { name, life, created_at, public, sparse_indexes: false };
+        let (immutable_tags, retention) = (Vec::new(), Vec::new());
+        let sparse_indexes = false;
+        let record = RegistryRecord {
+            name,
+            life,
+            created_at,
+            public,
+            sparse_indexes,
+            immutable_tags,
+            retention,
+        };
         change.put(keys::registry(id, registry), &record);
         for (name, place) in repositories.iter().zip(1..) {
             change.put(keys::repository_name(id, registry, name), &NameRecord::Live(place));

@@ -3,6 +3,7 @@
 mod bucket;
 mod catalog;
 mod gate;
+mod immutable;
 mod lines;
 mod listings;
 mod races;

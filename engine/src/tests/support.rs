@@ -72,8 +72,15 @@ impl World {
         change.put(keys::organisation(organisation), &record);
         change.put(keys::registry_name(organisation, "main"), &NameRecord::Live(2));
         let name = "main".to_owned();
-        let record =
-            RegistryRecord { name, life, created_at, public: false, sparse_indexes: false };
+        let record = RegistryRecord {
+            name,
+            life,
+            created_at,
+            public: false,
+            sparse_indexes: false,
+            immutable_tags: Vec::new(),
+            retention: Vec::new(),
+        };
         change.put(keys::registry(organisation, registry), &record);
         change.commit().await.unwrap();
         let caller = Caller::known(PrincipalId::new("user:tester").unwrap());
@@ -135,11 +142,17 @@ impl World {
 
     /// Lets manifests name what is not there.
     pub(crate) async fn set_sparse(&self) {
+        self.set_registry(|record| record.sparse_indexes = true).await;
+    }
+
+    /// Sets something of the registry.
+    pub(crate) async fn set_registry(&self, set: impl FnOnce(&mut RegistryRecord)) {
         let key = keys::registry(OrganisationId(1), RegistryId(2));
         let seen: Seen<RegistryRecord> = self.engine.core.read(key).await.unwrap();
-        let record = seen.value.clone().unwrap();
+        let mut record = seen.value.clone().unwrap();
+        set(&mut record);
         let mut change = Change::new(&self.engine.core);
-        change.replace(&seen, &RegistryRecord { sparse_indexes: true, ..record });
+        change.replace(&seen, &record);
         change.touches(stripe_of_organisation(OrganisationId(1)));
         change.commit().await.unwrap();
     }

@@ -156,6 +156,10 @@ impl From<Error> for Failure {
                     .detail(json!({ "digest": digest, "named_by": by }))
                     .with(ALLOW, HeaderValue::from_static("GET, HEAD"))
             }
+            // 409: asking again, or signing in as somebody else, changes nothing.
+            Error::TagImmutable { tag, pattern } => Self::new(S::CONFLICT, Code::Denied, text)
+                .detail(json!({ "tag": tag, "pattern": pattern })),
+            Error::Changed { .. } => Self::new(S::PRECONDITION_FAILED, Code::Denied, text),
             Error::QuotaExceeded { quota_bytes, used_bytes, wanted_bytes } => {
                 Self::new(S::FORBIDDEN, Code::Denied, text).detail(json!({
                     "quota_bytes": quota_bytes,

@@ -15,10 +15,13 @@ use crate::{run, tools};
 
 const PROJECT: &str = "vault-sample";
 
+/// Builds a version and publishes it with one of the tools.
+type Publish = fn(&Python, &str) -> Result<()>;
+
 /// See the head of this file.
 pub fn check(scene: &mut Scene) -> Result<()> {
     let python = Python::new(scene)?;
-    let publishers: [(&str, fn(&Python, &str) -> Result<()>); 5] = [
+    let publishers: [(&str, Publish); 5] = [
         ("1.0", Python::twine),
         ("1.1", Python::uv),
         ("1.2", Python::flit),

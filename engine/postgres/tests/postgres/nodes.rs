@@ -32,7 +32,7 @@ impl Nodes {
         let acme = "acme".parse().unwrap();
         let operator = Caller { operator: true, ..ann() };
         first.create_organisation(&operator, &acme, None, None).await.unwrap();
-        let settings = RegistrySettings { public: false, sparse_indexes: false };
+        let settings = RegistrySettings::default();
         first.create_registry(&ann(), &acme, &"main".parse().unwrap(), settings).await.unwrap();
         Self { _server: server, options, blobs, engines }
     }
@@ -133,10 +133,10 @@ async fn a_role_or_a_name_taken_away_at_one_is_gone_at_the_other() {
         pulls(second).await.unwrap();
         first.remove_role(&ann(), &acme, &id, None).await.unwrap();
     }
-    let public = RegistrySettings { public: true, sparse_indexes: false };
-    first.set_registry(&ann(), &acme, &main, public).await.unwrap();
+    let public = RegistrySettings { public: true, ..RegistrySettings::default() };
+    first.set_registry(&ann(), &acme, &main, &public, None).await.unwrap();
     pulls(second).await.unwrap();
-    first.set_registry(&ann(), &acme, &main, RegistrySettings::default()).await.unwrap();
+    first.set_registry(&ann(), &acme, &main, &RegistrySettings::default(), None).await.unwrap();
     assert!(matches!(pulls(second).await, Err(Error::NameUnknown { .. })));
 
     pull(second, "v1").await.unwrap();

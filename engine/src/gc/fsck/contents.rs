@@ -9,6 +9,7 @@ use crate::id::{RepositoryId, SessionId};
 use crate::keys;
 use crate::meta::Row;
 use crate::records::{BlobRecord, BlobState, LinkRecord, ManifestRecord, SessionRecord};
+use crate::seam::Timestamp;
 
 impl Check<'_> {
     pub(super) async fn content_row(
@@ -54,7 +55,9 @@ impl Check<'_> {
             return Ok(());
         }
         if link.blob {
-            domain.told.blob(repository, digest);
+            // A number tells when it was given.
+            let at = Timestamp(link.number.0 >> 20);
+            domain.told.blob(repository, digest, at);
         }
         if link.needs_content() {
             let blob: Option<BlobRecord> = self.get(&keys::blob(domain.id, digest)).await?;

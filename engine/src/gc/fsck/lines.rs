@@ -14,6 +14,7 @@ use crate::gc::walk::Pages;
 use crate::id::RepositoryId;
 use crate::keys;
 use crate::meta::{log, prefix_range};
+use crate::seam::Timestamp;
 
 /// The most things without a line that are named; all are counted.
 const NAMED: usize = 20;
@@ -22,6 +23,8 @@ const NAMED: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Told {
     wanted: HashMap<u64, Thing>,
+    /// What was done before may have lost its line to a cut ([`crate::Engine::trim_trail`]).
+    since: Timestamp,
 }
 
 /// For the finding.
@@ -33,15 +36,34 @@ enum Thing {
 }
 
 impl Told {
-    pub(super) fn blob(&mut self, repository: RepositoryId, digest: &Digest) {
+    pub(super) fn since(since: Timestamp) -> Self {
+        Self { since, ..Self::default() }
+    }
+
+    pub(super) fn blob(&mut self, repository: RepositoryId, digest: &Digest, at: Timestamp) {
+        if at < self.since {
+            return;
+        }
         self.wanted.insert(fingerprint(repository, digest, Some(false), ""), Thing::Blob);
     }
 
-    pub(super) fn manifest(&mut self, repository: RepositoryId, digest: &Digest) {
+    pub(super) fn manifest(&mut self, repository: RepositoryId, digest: &Digest, at: Timestamp) {
+        if at < self.since {
+            return;
+        }
         self.wanted.insert(fingerprint(repository, digest, Some(true), ""), Thing::Manifest);
     }
 
-    pub(super) fn tag(&mut self, repository: RepositoryId, digest: &Digest, tag: &str) {
+    pub(super) fn tag(
+        &mut self,
+        repository: RepositoryId,
+        digest: &Digest,
+        tag: &str,
+        at: Timestamp,
+    ) {
+        if at < self.since {
+            return;
+        }
         self.wanted.insert(fingerprint(repository, digest, None, tag), Thing::Tag);
     }
 

@@ -20,6 +20,7 @@ use lines::Told;
 pub(super) use objects::{Look, look_at};
 
 use crate::Engine;
+use crate::audit::trimmed_before;
 use crate::audit::verify::verify;
 use crate::core::Core;
 use crate::error::Error;
@@ -171,7 +172,7 @@ struct Check<'a> {
 struct Domain {
     id: OrganisationId,
     record: OrganisationRecord,
-    /// Repositories of registries that are being deleted: their rows go in any order.
+    /// Repositories that are being deleted, or whose registries are: their rows go in any order.
     doomed: HashSet<RepositoryId>,
     doomed_registries: HashSet<RegistryId>,
     /// How many members are admin of all of it.
@@ -281,7 +282,7 @@ impl Check<'_> {
             doomed: HashSet::new(),
             doomed_registries: HashSet::new(),
             admins: 0,
-            told: Told::default(),
+            told: Told::since(trimmed_before(self.view, id).await?),
             sum: 0,
             counter: 0,
         };
@@ -310,8 +311,17 @@ impl Check<'_> {
         self.lines(domain).await
     }
 
-    /// Which repositories go with their registries.
+    /// Which repositories go, by themselves or with their registries.
     async fn doom(&mut self, domain: &mut Domain) -> Result<(), Error> {
+        let mut pages = Pages::new(self.view, prefix_range(&keys::all_doomed(domain.id)));
+        loop {
+            let rows = pages.next().await?;
+            if rows.is_empty() {
+                break;
+            }
+            let ids = rows.iter().filter_map(|(key, _)| keys::last_number(key));
+            domain.doomed.extend(ids.map(RepositoryId));
+        }
         let mut pages = Pages::new(self.view, prefix_range(&keys::registries(domain.id)));
         loop {
             let rows = pages.next().await?;
@@ -360,6 +370,7 @@ impl Check<'_> {
             Some(b'n') => self.repository_name_row(domain, row).await,
             Some(b'r') => self.repository_rows(domain, row).await,
             Some(b'u') => self.session_row(domain, row).await,
+            Some(b'x') => self.doomed_row(domain, row).await,
             _ => {
                 let what = format!("row {} is of no known kind", const_hex::encode(key));
                 self.find(Invariant::I6, Some(domain.id), what);

@@ -15,8 +15,8 @@ use crate::keys;
 use crate::manifest::{Child, ChildKind, Manifest};
 use crate::meta::Row;
 use crate::records::{
-    BlobRecord, Body, LinkRecord, ManifestPlace, ManifestRecord, NameRecord, ReferrerRecord,
-    RepositoryRecord, TagRecord,
+    BlobRecord, Body, LinkRecord, ManifestPlace, ManifestRecord, MomentRecord, NameRecord,
+    ReferrerRecord, RepositoryRecord, TagRecord,
 };
 
 /// Where a repository's kind of row stands in its key, and what comes behind.
@@ -56,6 +56,7 @@ impl Check<'_> {
             b'a' => self.repository_record(home, row).await,
             b'e' => self.edge(home, row).await,
             b'm' => self.manifest(domain, home, row).await,
+            b'p' | b'q' => self.moment(home, row).await,
             b's' => self.referrer(home, row).await,
             b't' => self.tag(domain, home, row).await,
             b'v' => self.tag_of(home, row).await,
@@ -111,6 +112,15 @@ impl Check<'_> {
         Ok(())
     }
 
+    async fn moment(&mut self, home: Home, row: &Row) -> Result<(), Error> {
+        self.decode::<MomentRecord>(Invariant::I6, home.organisation, row);
+        if self.manifest_at(home, number_at(&row.0, REST)).await?.is_none() {
+            let what = format!("row {} is about no manifest", const_hex::encode(&row.0));
+            self.wrong(Invariant::I6, home, &what);
+        }
+        Ok(())
+    }
+
     async fn wanted(&mut self, home: Home, row: &Row) -> Result<(), Error> {
         let digest = digest_of(&row.0);
         let parent = self.manifest_at(home, keys::last_number(&row.0)).await?;
@@ -131,7 +141,7 @@ impl Check<'_> {
         };
         let Some(number) = keys::last_number(&row.0).map(Number) else { return Ok(()) };
         let digest = record.digest;
-        domain.told.manifest(home.repository, &digest);
+        domain.told.manifest(home.repository, &digest, record.pushed_at);
         let mut named: HashMap<Digest, Child> = HashMap::new();
         let place = match &record.body {
             Body::Inline(bytes) => {
@@ -265,7 +275,7 @@ impl Check<'_> {
         let record = self.decode::<TagRecord>(Invariant::I3, home.organisation, row);
         let Some(record) = record else { return Ok(()) };
         let tag = text(row.0.get(REST..));
-        domain.told.tag(home.repository, &record.digest, &tag);
+        domain.told.tag(home.repository, &record.digest, &tag, record.pushed_at);
         let manifest = self.manifest_at(home, Some(record.number.0)).await?;
         if manifest.is_none_or(|manifest| manifest.digest != record.digest) {
             let what = format!("tag {tag} points at {}, which is not here", record.digest);

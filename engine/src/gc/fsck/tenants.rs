@@ -6,7 +6,9 @@ use crate::gc::walk::Pages;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
 use crate::meta::{Row, prefix_range};
-use crate::records::{Life, NameRecord, OrganisationRecord, RegistryRecord, RepositoryRecord};
+use crate::records::{
+    DoomedRecord, Life, NameRecord, OrganisationRecord, RegistryRecord, RepositoryRecord,
+};
 
 impl Check<'_> {
     pub(super) async fn organisation_names(&mut self) -> Result<(), Error> {
@@ -73,6 +75,19 @@ impl Check<'_> {
             self.get(&keys::registry(domain.id, RegistryId(id))).await?;
         if record.is_none_or(|record| record.name != name) {
             let what = format!("the registry's name {name} leads to another or to none");
+            self.find(Invariant::I4, Some(domain.id), what);
+        }
+        Ok(())
+    }
+
+    /// A repository that was given up has no record and no name any more.
+    pub(super) async fn doomed_row(&mut self, domain: &Domain, row: &Row) -> Result<(), Error> {
+        let record = self.decode::<DoomedRecord>(Invariant::I6, domain.id, row);
+        let (Some(record), Some(id)) = (record, keys::last_number(&row.0)) else { return Ok(()) };
+        let name = keys::repository_name(domain.id, record.registry, &record.name);
+        let named = self.get(&name).await? == Some(NameRecord::Live(id));
+        if named || self.has(&keys::repository(domain.id, RepositoryId(id))).await? {
+            let what = format!("repository {} is given up and there all the same", record.name);
             self.find(Invariant::I4, Some(domain.id), what);
         }
         Ok(())

@@ -194,7 +194,15 @@ async fn rows_that_can_not_be_read_stop_nobody() {
     let created_at = Timestamp(0);
     let record = OrganisationRecord { name, life, created_at, quota_bytes: None, admins: 0 };
     let name = "gone".to_owned();
-    let registry = RegistryRecord { name, life, created_at, public: false, sparse_indexes: false };
+    let registry = RegistryRecord {
+        name,
+        life,
+        created_at,
+        public: false,
+        sparse_indexes: false,
+        immutable_tags: Vec::new(),
+        retention: Vec::new(),
+    };
     let mut change = Change::new(core);
     change.put_raw(keys::organisation(broken), damaged());
     // An organisation that goes, and a registry, each with things in it that can't be read.

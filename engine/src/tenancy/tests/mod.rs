@@ -3,6 +3,7 @@
 mod deleting;
 mod members;
 mod names;
+mod repositories;
 mod roles;
 
 use std::sync::Arc;

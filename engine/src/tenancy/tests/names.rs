@@ -4,7 +4,9 @@ use super::{Town, caller, operator, organisation, principal, registry};
 use crate::Error;
 use crate::tenancy::RegistrySettings;
 
-const PUBLIC: RegistrySettings = RegistrySettings { public: true, sparse_indexes: false };
+fn public() -> RegistrySettings {
+    RegistrySettings { public: true, ..RegistrySettings::default() }
+}
 
 #[tokio::test]
 async fn a_name_is_given_once() {
@@ -56,7 +58,7 @@ async fn a_stranger_can_not_tell_what_is_private_from_what_is_absent() {
         let main = registry("main");
         let seen = [
             engine.registry(&bob, &hidden, &main).await.unwrap_err(),
-            engine.set_registry(&bob, &hidden, &main, PUBLIC).await.unwrap_err(),
+            engine.set_registry(&bob, &hidden, &main, &public(), None).await.unwrap_err(),
             engine.delete_registry(&bob, &hidden, &main, true).await.unwrap_err(),
             engine.registry_usage(&bob, &hidden, &main).await.unwrap_err(),
             engine
@@ -119,11 +121,11 @@ async fn making_a_registry_public_or_private_counts_at_the_next_request() {
     let open = || town.engine.repository(&stranger, &path, crate::access::Action::Pull);
 
     assert!(open().await.is_err());
-    town.engine.set_registry(&ann, &acme, &main, PUBLIC).await.unwrap();
+    town.engine.set_registry(&ann, &acme, &main, &public(), None).await.unwrap();
     assert!(open().await.is_ok());
     let push = town.engine.repository(&stranger, &path, crate::access::Action::Push).await;
     assert!(matches!(push, Err(Error::Denied { .. })), "{push:?}");
-    town.engine.set_registry(&ann, &acme, &main, RegistrySettings::default()).await.unwrap();
+    town.engine.set_registry(&ann, &acme, &main, &RegistrySettings::default(), None).await.unwrap();
     let hidden = open().await;
     assert!(matches!(hidden, Err(Error::NameUnknown { .. })), "{hidden:?}");
 }

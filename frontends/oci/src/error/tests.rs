@@ -32,6 +32,8 @@ fn every_failure_of_the_engine_has_its_status_and_code() {
         (Error::References { missing: vec![missing] }, 400, "MANIFEST_BLOB_UNKNOWN"),
         (Error::InUse { digest, by: vec![digest] }, 405, "UNSUPPORTED"),
         (Error::QuotaExceeded { quota_bytes: 1, used_bytes: 1, wanted_bytes: 1 }, 403, "DENIED"),
+        (Error::TagImmutable { tag: text(), pattern: text() }, 409, "DENIED"),
+        (Error::Changed { name: text(), version: text() }, 412, "DENIED"),
         (Error::Invalid(text()), 400, "UNSUPPORTED"),
         (Error::Source(idle.into()), 413, "SIZE_INVALID"),
         (Error::Source("broke".into()), 400, "BLOB_UPLOAD_INVALID"),

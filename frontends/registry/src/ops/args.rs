@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use strongroom_engine::access::{self, PrincipalId};
 use strongroom_engine::gc::Subset;
 use strongroom_engine::id::BackupId;
-use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
+use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName, RepositoryPath};
+use strongroom_engine::pattern::Pattern;
+use strongroom_engine::retention::{RetentionRule, TagRule, UntaggedRule};
 
 /// `ORGANISATION/REGISTRY`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,86 @@ impl fmt::Display for RegistryPath {
         write!(f, "{}/{}", self.organisation, self.registry)
     }
 }
+
+/// `ORGANISATION/REGISTRY/REPOSITORY`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct FullName(pub(crate) RepositoryPath);
+
+impl FromStr for FullName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|error| format!("{error}"))
+    }
+}
+
+impl TryFrom<String> for FullName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<FullName> for String {
+    fn from(name: FullName) -> Self {
+        name.0.to_string()
+    }
+}
+
+/// Patterns with commas between them; none where the text is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Patterns(pub(crate) Vec<Pattern>);
+
+impl FromStr for Patterns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let patterns = text.split(',').filter(|pattern| !pattern.is_empty()).map(str::parse);
+        patterns.collect::<Result<_, _>>().map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// A rule of retention: WORD[=VALUE] with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Rule(pub(crate) RetentionRule);
+
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mut tags, mut untagged) = (TagRule::default(), None);
+        let days =
+            |value: &str| value.parse::<u32>().map_err(|_| format!("{value:?} is no number"));
+        let pattern = |value: &str| value.parse::<Pattern>().map_err(|error| error.to_string());
+        for part in text.split(',') {
+            let (word, value) = part.split_once('=').unwrap_or((part, ""));
+            match word {
+                "repositories" => tags.repositories = Some(pattern(value)?),
+                "tags" => tags.tags = Some(pattern(value)?),
+                "keep-all" if value.is_empty() => tags.keep_all = true,
+                "keep-last" => tags.keep_last = Some(days(value)?),
+                "keep-pushed-days" => tags.keep_pushed_days = Some(days(value)?),
+                "keep-pulled-days" => tags.keep_pulled_days = Some(days(value)?),
+                "untagged-days" => untagged = Some(days(value)?),
+                _ => return Err(format!("{part:?} says nothing; a rule has {RULE_WORDS}")),
+            }
+        }
+        let Some(keep_days) = untagged else { return Ok(Self(RetentionRule::Tags(tags))) };
+        let repositories = tags.repositories.take();
+        if tags != TagRule::default() {
+            return Err("a rule on untagged manifests has repositories besides and no more".into());
+        }
+        Ok(Self(RetentionRule::Untagged(UntaggedRule { repositories, keep_days })))
+    }
+}
+
+/// What a rule is made of.
+const RULE_WORDS: &str = "repositories=PATTERN, tags=PATTERN, keep-all, keep-last=N, \
+    keep-pushed-days=N, keep-pulled-days=N; or untagged-days=N";
 
 /// Where a token reaches, or a role counts: `ORGANISATION[/REGISTRY[/REPOSITORY]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strongroom_engine::audit::{TrailLine, TrailQuery, Verification};
 use strongroom_engine::name::OrganisationName;
+use strongroom_engine::seam::Timestamp;
 
 use super::table::{table, time};
 use super::tenants::every_organisation;
@@ -29,6 +30,12 @@ pub(crate) enum AuditVerb {
         /// Only this kind, as `manifest_pushed` or `signed_in`; may be given again
         #[arg(long)]
         kind: Vec<String>,
+        /// Only from this moment on, as 2026-01-31T00:00:00Z
+        #[arg(long, value_parser = moment, value_name = "TIME")]
+        from: Option<Timestamp>,
+        /// Only before this moment
+        #[arg(long, value_parser = moment, value_name = "TIME")]
+        until: Option<Timestamp>,
         /// How many at most
         #[arg(long, default_value_t = 50)]
         limit: usize,
@@ -43,6 +50,21 @@ pub(crate) enum AuditVerb {
         /// Of this organisation; of all, and of what belongs to none, where absent
         organisation: Option<OrganisationName>,
     },
+    /// Cut old lines off for ever, as far as seals cover them; what is left verifies as before
+    Trim {
+        /// Of this organisation; of what belongs to none where absent
+        organisation: Option<OrganisationName>,
+        /// What was written before this moment, as 2026-01-31T00:00:00Z
+        #[arg(long, value_parser = moment, value_name = "TIME")]
+        before: Timestamp,
+    },
+}
+
+/// A moment as RFC 3339 writes it.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let at: jiff::Timestamp = text.parse().map_err(|error| format!("{error}"))?;
+    let millis = u64::try_from(at.as_millisecond()).map_err(|_| "it is before 1970".to_owned())?;
+    Ok(Timestamp(millis))
 }
 
 /// The most lines that are listed; more are exported.
@@ -52,8 +74,10 @@ pub(super) async fn audit(app: &App, verb: AuditVerb, teller: &Teller) -> Result
     // What was pulled until now shall be in it.
     app.engine.flush().await?;
     match verb {
-        AuditVerb::List { organisation, principal, repository, kind, limit } => {
-            let query = TrailQuery { principal, repository, kinds: kind, ..TrailQuery::default() };
+        AuditVerb::List { organisation, principal, repository, kind, from, until, limit } => {
+            let kinds = kind;
+            let query =
+                TrailQuery { principal, repository, kinds, from, until, oldest_first: false };
             list(app, organisation.as_ref(), &query, limit.min(MAX_LINES)).await
         }
         AuditVerb::Export { organisation } => {
@@ -68,6 +92,19 @@ pub(super) async fn audit(app: &App, verb: AuditVerb, teller: &Teller) -> Result
             Ok(Outcome::new(String::new(), json!({ "lines": count })))
         }
         AuditVerb::Verify { organisation } => verify(app, organisation).await,
+        AuditVerb::Trim { organisation, before } => {
+            let mut lines: u64 = 0;
+            loop {
+                let of = organisation.as_ref();
+                let done = app.engine.trim_trail(&console(), of, before).await?;
+                lines += done.lines;
+                if done.complete {
+                    break;
+                }
+                teller.progress("trail", lines, 0);
+            }
+            Ok(Outcome::new(format!("{lines} lines were cut off\n"), json!({ "lines": lines })))
+        }
     }
 }
 

@@ -82,8 +82,10 @@ fn tallies(report: &CollectReport) -> [(&'static str, &'static str, Tally); 11] 
     ]
 }
 
-fn counts(report: &CollectReport) -> [(&'static str, &'static str, u64); 3] {
+fn counts(report: &CollectReport) -> [(&'static str, &'static str, u64); 5] {
     [
+        ("expired_tags", "tags that rules let go", report.expired_tags),
+        ("expired_manifests", "manifests that rules let go", report.expired_manifests),
         ("tenant_rows", "rows of deleted tenants", report.tenant_rows),
         ("unreadable", "rows that can't be read (fsck names them)", report.unreadable),
         ("failed", "steps that failed; the next collection tries again", report.failed),

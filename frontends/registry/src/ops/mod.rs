@@ -13,6 +13,8 @@ mod audit;
 pub(crate) mod backup;
 pub(crate) mod maintenance;
 mod python;
+mod repositories;
+mod retention;
 pub(crate) mod table;
 mod tenants;
 mod webhooks;
@@ -35,6 +37,7 @@ pub(crate) use audit::AuditVerb;
 pub(crate) use backup::BackupVerb;
 pub(crate) use maintenance::fsck_outcome;
 pub(crate) use python::PythonVerb;
+pub(crate) use repositories::RepositoryVerb;
 pub(crate) use table::size;
 pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
 pub(crate) use webhooks::WebhookVerb;
@@ -124,6 +127,9 @@ pub(crate) enum Command {
     /// Yank, delete and mark Python packages
     #[command(subcommand)]
     Python(PythonVerb),
+    /// List the repositories of a registry, and delete one
+    #[command(subcommand)]
+    Repository(RepositoryVerb),
     /// Read the audit trail, and verify it
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -265,6 +271,7 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
         Command::Registry(verb) => tenants::registry(app, verb).await,
         Command::Webhook(verb) => webhooks::webhook(app, verb).await,
         Command::Python(verb) => python::python(app, verb).await,
+        Command::Repository(verb) => repositories::repository(app, verb).await,
         Command::Audit(verb) => audit::audit(app, verb, teller).await,
     }
 }

@@ -8,7 +8,8 @@ use strongroom_engine::name::{OrganisationName, RegistryName};
 use strongroom_engine::tenancy::{Organisation, Registry, RegistrySettings};
 
 use super::Outcome;
-use super::args::{Place, RegistryPath, Role, principal};
+use super::args::{Patterns, Place, RegistryPath, Role, principal};
+use super::retention::{self, RetentionVerb};
 use super::table::{size, table, time};
 use crate::app::{App, console};
 use crate::config::Size;
@@ -93,7 +94,13 @@ pub(crate) enum RegistryVerb {
         /// Whether an index may name manifests that are not there
         #[arg(long)]
         sparse_indexes: Option<bool>,
+        /// Tags that once set neither move nor go: patterns as v*,release-?; none where empty
+        #[arg(long, value_name = "PATTERNS")]
+        immutable_tags: Option<Patterns>,
     },
+    /// Say what expires, see what would, and let it go
+    #[command(subcommand)]
+    Retention(RetentionVerb),
     /// Give it another name; the old one stays reserved for it
     Rename {
         /// ORGANISATION/REGISTRY
@@ -111,7 +118,7 @@ pub(crate) enum RegistryVerb {
 }
 
 /// How many things are read at once.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 
 pub(super) async fn organisation(app: &App, verb: OrganisationVerb) -> Result<Outcome, Failure> {
     let (by, engine) = (console(), &app.engine);
@@ -244,21 +251,27 @@ pub(super) async fn registry(app: &App, verb: RegistryVerb) -> Result<Outcome, F
     let (by, engine) = (console(), &app.engine);
     match verb {
         RegistryVerb::Create { path, public, sparse_indexes } => {
-            let settings = RegistrySettings { public, sparse_indexes };
+            let settings =
+                RegistrySettings { public, sparse_indexes, ..RegistrySettings::default() };
             let RegistryPath { organisation, registry } = &path;
             let made = engine.create_registry(&by, organisation, registry, settings).await?;
             Ok(Outcome::new(format!("{path} is created\n"), registry_json(&made)))
         }
         RegistryVerb::List { organisation } => registries(app, &organisation).await,
-        RegistryVerb::Set { path, public, sparse_indexes } => {
+        RegistryVerb::Set { path, public, sparse_indexes, immutable_tags } => {
             let RegistryPath { organisation, registry } = &path;
-            let mut settings = engine.registry(&by, organisation, registry).await?.settings;
+            let seen = engine.registry(&by, organisation, registry).await?;
+            let (mut settings, version) = (seen.settings, Some(seen.version.as_str()));
+            if let Some(Patterns(patterns)) = immutable_tags {
+                settings.immutable_tags = patterns;
+            }
             settings.public = public.unwrap_or(settings.public);
             settings.sparse_indexes = sparse_indexes.unwrap_or(settings.sparse_indexes);
-            let set = engine.set_registry(&by, organisation, registry, settings).await?;
+            let set = engine.set_registry(&by, organisation, registry, &settings, version).await?;
             let public = if settings.public { "public" } else { "private" };
             Ok(Outcome::new(format!("{path} is {public}\n"), registry_json(&set)))
         }
+        RegistryVerb::Retention(verb) => retention::retention(app, verb).await,
         RegistryVerb::Rename { path, new } => {
             let RegistryPath { organisation, registry } = &path;
             let renamed = engine.rename_registry(&by, organisation, registry, &new).await?;
@@ -292,12 +305,15 @@ async fn registries(app: &App, organisation: &OrganisationName) -> Result<Outcom
     Ok(Outcome::new(table(&["NAME", "WHO PULLS", "CREATED"], &rows), all.into()))
 }
 
-fn registry_json(registry: &Registry) -> Value {
+pub(super) fn registry_json(registry: &Registry) -> Value {
     json!({
         "id": registry.id,
         "name": registry.name,
         "public": registry.settings.public,
         "sparse_indexes": registry.settings.sparse_indexes,
+        "immutable_tags": registry.settings.immutable_tags,
+        "retention": registry.settings.retention,
+        "version": registry.version,
         "created_at": time(registry.created_at),
     })
 }
