@@ -195,6 +195,18 @@ impl Engine {
         })
     }
 
+    /// Fails unless `caller` may do `action` in the whole of a registry: for frontends that keep
+    /// records of their own about one.
+    pub async fn demand_in_registry(
+        &self,
+        caller: &Caller,
+        organisation: &OrganisationName,
+        name: &RegistryName,
+        action: Action,
+    ) -> Result<(), Error> {
+        seen_registry(&self.core, caller, organisation, name, action).await.map(drop)
+    }
+
     /// Sets whether a registry is public and takes sparse indexes; for its admins.
     pub async fn set_registry(
         &self,

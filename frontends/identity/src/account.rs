@@ -78,13 +78,19 @@ pub enum Kind {
     User,
     /// A machine, which has tokens only.
     Robot,
+    /// A person of the Cognito user pool, by the `sub` that never changes; may have tokens.
+    Cognito,
+    /// Runs of CI that a rule of a registry is for, by the rule's id; gets its tokens by exchange alone.
+    Workload,
 }
 
 impl Kind {
-    fn prefix(self) -> &'static str {
+    pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Robot => "robot",
+            Self::Cognito => "cognito",
+            Self::Workload => "workload",
         }
     }
 }
@@ -104,7 +110,7 @@ pub struct AccountId {
 #[non_exhaustive]
 pub enum AccountIdError {
     /// It does not say of which kind.
-    #[error("{text:?} names no account: write user:NAME or robot:NAME")]
+    #[error("{text:?} names no account: write user:NAME, robot:NAME or cognito:SUB")]
     Kind {
         /// What was given.
         text: String,
@@ -125,6 +131,16 @@ impl AccountId {
         Self { kind: Kind::Robot, name }
     }
 
+    /// A person of the Cognito user pool.
+    pub fn cognito(sub: AccountName) -> Self {
+        Self { kind: Kind::Cognito, name: sub }
+    }
+
+    /// The runs that a rule is for.
+    pub fn workload(rule: AccountName) -> Self {
+        Self { kind: Kind::Workload, name: rule }
+    }
+
     /// As the engine knows it.
     #[expect(clippy::missing_panics_doc, reason = "it never does")]
     pub fn principal(&self) -> PrincipalId {
@@ -141,6 +157,8 @@ impl FromStr for AccountId {
         match text.split_once(':') {
             Some(("user", name)) => Ok(Self::user(name.parse()?)),
             Some(("robot", name)) => Ok(Self::robot(name.parse()?)),
+            Some(("cognito", sub)) => Ok(Self::cognito(sub.parse()?)),
+            Some(("workload", rule)) => Ok(Self::workload(rule.parse()?)),
             _ => Err(kind(text)),
         }
     }
@@ -212,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_account_reads_as_it_is_written() {
-        for text in ["user:ann", "robot:ci-2.x_y"] {
+        for text in ["user:ann", "robot:ci-2.x_y", "cognito:0f-1"] {
             let id: AccountId = text.parse().unwrap();
             assert_eq!(id.to_string(), text);
             assert_eq!(id.principal().as_str(), text);

@@ -7,16 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
 use strongroom_engine::access::Origin;
 use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
 use strongroom_http::{Body, RequestBody, RequestBodyError, RequestContext};
 
+use crate::Identity;
 use crate::challenge;
-use crate::embedded::{Embedded, ExchangeError, Exchanged, Grant};
+use crate::embedded::{ExchangeError, Exchanged, Grant};
 use crate::provider::IdentityError;
 use crate::scope::{self, Resource, Scope};
 
@@ -47,20 +48,12 @@ enum Bad {
 
 /// Answers a request to [`PATH`].
 pub async fn answer(
-    provider: &Embedded,
+    provider: &Identity,
     request: Request<RequestBody>,
     context: &Arc<RequestContext>,
 ) -> Response<Body> {
     context.set_route("token");
-    let origin = Origin {
-        address: Some(context.origin().client()),
-        request_id: Some(context.id().as_str().to_owned()),
-        user_agent: request
-            .headers()
-            .get(http::header::USER_AGENT)
-            .and_then(|value| value.to_str().ok())
-            .map(|agent| strongroom_http::log::clean(agent).into_owned()),
-    };
+    let origin = origin(request.headers(), context);
     let asked = if request.method() == Method::GET {
         from_query(&request)
     } else if request.method() == Method::POST {
@@ -87,6 +80,18 @@ pub async fn answer(
             tracing::error!(error, "no token could be made");
             refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again later")
         }
+    }
+}
+
+/// Where a request came from, for the audit trail.
+pub(crate) fn origin(headers: &HeaderMap, context: &RequestContext) -> Origin {
+    Origin {
+        address: Some(context.origin().client()),
+        request_id: Some(context.id().as_str().to_owned()),
+        user_agent: headers
+            .get(USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .map(|agent| strongroom_http::log::clean(agent).into_owned()),
     }
 }
 
@@ -164,9 +169,9 @@ fn rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
-fn not_vouched(error: &IdentityError) -> Response<Body> {
+pub(crate) fn not_vouched(error: &IdentityError) -> Response<Body> {
     match error {
-        IdentityError::Wrong => {
+        IdentityError::Wrong | IdentityError::ActFirst(_) => {
             let mut response =
                 refused(StatusCode::UNAUTHORIZED, "invalid_grant", &error.to_string());
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge::basic("strongroom"));
@@ -197,9 +202,10 @@ fn waiting(mut response: Response<Body>, wait: Duration) -> Response<Body> {
 }
 
 /// An error that both kinds of clients read: OAuth2's, and the distribution specification's.
-fn refused(status: StatusCode, error: &str, why: &str) -> Response<Body> {
+pub(crate) fn refused(status: StatusCode, error: &str, why: &str) -> Response<Body> {
     let code = match status {
         StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
+        StatusCode::FORBIDDEN => "DENIED",
         StatusCode::PAYLOAD_TOO_LARGE => "SIZE_INVALID",
         StatusCode::TOO_MANY_REQUESTS => "TOOMANYREQUESTS",
         StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
@@ -213,7 +219,7 @@ fn refused(status: StatusCode, error: &str, why: &str) -> Response<Body> {
     reply(status, &body)
 }
 
-fn reply(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+pub(crate) fn reply(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();

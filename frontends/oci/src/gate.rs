@@ -66,7 +66,7 @@ impl Oci {
         let vouched = self.identity.authenticate(&credentials, origin(headers, context)).await;
         let Vouched { caller, sought } = match vouched {
             Ok(vouched) => vouched,
-            Err(error @ IdentityError::Wrong) => {
+            Err(error @ (IdentityError::Wrong | IdentityError::ActFirst(_))) => {
                 let refusal = Refusal::InvalidToken;
                 return Err(self.unauthorized(&challenge, refusal, error.to_string()));
             }

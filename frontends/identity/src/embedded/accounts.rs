@@ -2,11 +2,13 @@
 
 use strongroom_engine::access::Caller;
 use strongroom_engine::extension::{Batch, Version};
+use strongroom_engine::seam::Timestamp;
 use strongroom_engine::{Error, Page};
 
 use super::records::{self, AccountRecord, State};
 use super::{AccountsError, Embedded, changed, demand_operator, demand_own};
 use crate::account::{Account, AccountId, Kind};
+use crate::record::Damaged;
 
 /// The shortest password, in characters.
 const MIN_PASSWORD: usize = 8;
@@ -66,7 +68,8 @@ impl Embedded {
         demand_strength(id, password)?;
         let password = Some(self.0.passwords.hash(password).await?);
         let created_at = self.0.records.now().await?;
-        let record = AccountRecord { state: State::Active, operator, password, created_at };
+        let record =
+            AccountRecord { state: State::Active, operator, password, alias: None, created_at };
         let change = if operator { "user created, as operator" } else { "user created" };
         self.create(by, id, record, change).await
     }
@@ -82,9 +85,39 @@ impl Embedded {
             return Err(AccountsError::Invalid(format!("{id} is not the name of a robot")));
         }
         let created_at = self.0.records.now().await?;
-        let record =
-            AccountRecord { state: State::Active, operator: false, password: None, created_at };
-        self.create(by, id, record, "robot created").await
+        self.create(by, id, without_password(None, created_at), "robot created").await
+    }
+
+    /// The account of somebody whom another provider vouches for, made at their first sight; none where
+    /// it is shut out here, or was deleted.
+    pub(crate) async fn admit(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        alias: Option<&str>,
+    ) -> Result<bool, AccountsError> {
+        for _ in 0..ATTEMPTS {
+            let Some(entry) = self.0.records.get(records::account(id)).await? else {
+                let now = self.0.records.now().await?;
+                let record = without_password(alias.map(str::to_owned), now);
+                match self.create(by, id, record, "account of another provider made").await {
+                    Ok(_) => return Ok(true),
+                    Err(AccountsError::Taken { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+            };
+            let record: AccountRecord = records::decode(&entry.value)?;
+            if record.state != State::Active {
+                return Ok(false);
+            }
+            if record.alias.as_deref() == alias {
+                return Ok(true);
+            }
+            let alias = alias.map(str::to_owned);
+            let renamed = |record| AccountRecord { alias: alias.clone(), ..record };
+            self.change(by, id, "another provider's name for it set", renamed).await?;
+        }
+        Err(Error::Contended { what: "an account" }.into())
     }
 
     async fn create(
@@ -131,19 +164,15 @@ impl Embedded {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Account>, AccountsError> {
-        let prefix = match kind {
-            Kind::User => format!("{}user:", records::ACCOUNTS),
-            Kind::Robot => format!("{}robot:", records::ACCOUNTS),
-        };
+        let prefix = format!("{}{}:", records::ACCOUNTS, kind.prefix());
         let page = self.0.records.scan(prefix, after, limit).await?;
         let mut items = Vec::new();
         for entry in page.items {
             let record: AccountRecord = records::decode(&entry.value)?;
             let name = std::str::from_utf8(&entry.key).ok();
             let id = name.and_then(|key| key.strip_prefix(records::ACCOUNTS)?.parse().ok());
-            let id = id.ok_or_else(|| AccountsError::Damaged {
-                reason: "the key of an account names none".to_owned(),
-            })?;
+            let id = id
+                .ok_or_else(|| Damaged { reason: "the key of an account names none".to_owned() })?;
             if record.state != State::Deleted {
                 items.push(shown(&id, &record));
             }
@@ -171,6 +200,11 @@ impl Embedded {
     /// from here on. The last operator stays.
     pub async fn delete_account(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
         demand_operator(by)?;
+        self.retire(by, id).await
+    }
+
+    /// Gives an account up for whoever may end what it stands for; one that is given up already is.
+    pub(crate) async fn retire(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
         let gone = |record| AccountRecord {
             state: State::Deleted,
             operator: false,
@@ -235,7 +269,9 @@ impl Embedded {
     ) -> Result<Account, AccountsError> {
         demand_operator(by)?;
         if id.kind != Kind::User {
-            return Err(AccountsError::Invalid(format!("{id} is a robot; operators are people")));
+            return Err(AccountsError::Invalid(format!(
+                "{id} is no user of the installation's own; only those are made operators here"
+            )));
         }
         let change = if operator { "made operator" } else { "operator no more" };
         self.change(by, id, change, |record| AccountRecord { operator, ..record }).await
@@ -304,6 +340,10 @@ impl Embedded {
             }
         }
     }
+}
+
+fn without_password(alias: Option<String>, created_at: Timestamp) -> AccountRecord {
+    AccountRecord { state: State::Active, operator: false, password: None, alias, created_at }
 }
 
 fn is_operating(record: &AccountRecord) -> bool {
