@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use crate::Engine;
 use crate::access::{AllowAll, Authorizer};
-use crate::audit::{PullLog, flush};
+use crate::audit::{PullLog, RefusalLog, flush};
 use crate::content::BlobStore;
 use crate::copies::{Copies, copy_pushed};
 use crate::core::{Core, Settings};
@@ -86,6 +86,7 @@ impl EngineBuilder {
             moves: Moves::default(),
             room: Room::default(),
             pulls: PullLog::default(),
+            refusals: RefusalLog::default(),
             copies: Copies::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             last_number: 0.into(),
@@ -107,7 +108,7 @@ async fn write_pulls(core: Weak<Core>) {
         let Some(wait) = core.upgrade().map(|core| core.settings.pull_group) else { return };
         tokio::time::sleep(wait).await;
         let Some(core) = core.upgrade() else { return };
-        if let Err(error) = flush(&core).await {
+        if let Err(error) = flush(&core, false).await {
             tracing::warn!(%error, "pulls wait to be written to the audit trail");
         }
     }

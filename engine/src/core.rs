@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use crate::access::Authorizer;
-use crate::audit::{Event, PullLog};
+use crate::access::{Action, Authorizer, Caller};
+use crate::audit::{Event, PullLog, RefusalLog};
 use crate::change::Seen;
 use crate::content::BlobStore;
 use crate::copies::Copies;
@@ -16,6 +16,7 @@ use crate::graph::{Cache, Known};
 use crate::id::{ChainId, Number};
 use crate::manifest;
 use crate::meta::{Key, MetaStore};
+use crate::name::OrganisationName;
 use crate::records::Record;
 use crate::room::Room;
 use crate::seam::{Seams, Timestamp};
@@ -97,6 +98,7 @@ pub(crate) struct Core {
     pub(crate) moves: Moves,
     pub(crate) room: Room,
     pub(crate) pulls: PullLog,
+    pub(crate) refusals: RefusalLog,
     pub(crate) copies: Copies,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) last_number: AtomicU64,
@@ -118,6 +120,21 @@ impl Core {
     pub(crate) async fn read_many<T: Record>(&self, keys: Vec<Key>) -> Result<Vec<Seen<T>>, Error> {
         let raws = self.meta.get_many(&keys).await?;
         keys.into_iter().zip(raws).map(|(key, raw)| Seen::new(key, raw)).collect()
+    }
+
+    /// What was decided about something in `organisation`; where it is no, that waits to be a line in the
+    /// trail, whether what was asked for is hidden, may not be done, or is not there.
+    pub(crate) fn noting<T>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        organisation: &OrganisationName,
+        decided: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if let Err(Error::NameUnknown { name } | Error::Denied { name, .. }) = &decided {
+            self.refusals.add(caller, action, organisation, name, self.seams.clock.now());
+        }
+        decided
     }
 
     /// The time that leases are counted by.

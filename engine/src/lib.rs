@@ -69,6 +69,7 @@ pub mod manifest;
 pub mod meta;
 mod migrate;
 pub mod name;
+mod ready;
 mod records;
 mod room;
 pub mod seam;
@@ -126,13 +127,13 @@ impl Engine {
         self.core.events.subscribe()
     }
 
-    /// Writes what waits, durably: pulls on their way into the audit trail, small manifests on theirs
+    /// Writes what waits, durably: pulls and refusals on their way into the audit trail, small manifests on theirs
     /// into the blob store.
     pub async fn flush(&self) -> Result<(), Error> {
         if let Err(error) = copies::copy_waiting(&self.core).await {
             tracing::warn!(%error, "small manifests are left for the next collection to copy");
         }
-        audit::flush(&self.core).await
+        audit::flush(&self.core, true).await
     }
 
     /// Ends what goes on behind requests (content on its way to its place, which the next

@@ -3,7 +3,8 @@
 //! One hash chain for each organisation *and running process*: the store's committer gives a line
 //! its sequence and hash within its group commit, so nobody waits at a head. The line is also the
 //! typed [`Event`] that subscribers see. Pulls are written in groups (`PullLog`): a kill loses at
-//! most the last [`crate::Settings::pull_group`] of them, never a push.
+//! most the last [`crate::Settings::pull_group`] of them, never a push. So is what was refused
+//! (`RefusalLog`), where repetitions are counted and not told one by one.
 //!
 //! Periodic seals in each chain name the heads of the others ([`crate::Engine::seal`]), so that a
 //! chain whose end was cut off shows when they are verified together
@@ -15,6 +16,7 @@
 mod chains;
 mod event;
 mod pulls;
+mod refusals;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ pub(crate) mod verify;
 
 pub use event::{Event, EventKind, RepositoryRef, SYSTEM, UploadEnd};
 pub(crate) use pulls::{PullLog, flush};
+pub(crate) use refusals::RefusalLog;
 pub use trail::{TrailLine, TrailQuery};
 pub use verify::{ChainHead, Problem, Verification};
 

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::{Caller, Origin};
-use crate::audit::{Event, EventKind, RepositoryRef};
+use crate::audit::{Event, EventKind, RepositoryRef, refusals};
 use crate::change::{Attempt, Change};
 use crate::core::Core;
 use crate::digest::Digest;
@@ -147,16 +147,20 @@ impl PullLog {
     }
 }
 
-/// Writes all pulls that wait, durably. What can't be written waits on.
+/// Writes all pulls that wait, durably, and what of refusals is due or, where `all` says so, waits. What
+/// can't be written waits on.
 ///
 /// In a task of its own: a request that is given up must not take along what it wrote for others.
-pub(crate) async fn flush(core: &Arc<Core>) -> Result<(), Error> {
+pub(crate) async fn flush(core: &Arc<Core>, all: bool) -> Result<(), Error> {
     let core = Arc::clone(core);
-    let flushed = tokio::spawn(async move { flush_all(&core).await });
+    let flushed = tokio::spawn(async move {
+        flush_pulls(&core).await?;
+        refusals::write(&core, all).await
+    });
     flushed.await.unwrap_or_else(|error| Err(Error::Unavailable(format!("the trail: {error}"))))
 }
 
-async fn flush_all(core: &Core) -> Result<(), Error> {
+async fn flush_pulls(core: &Core) -> Result<(), Error> {
     let _one_at_a_time = core.pulls.flushing.lock().await;
     // Asked once for all, so that a pull from the cache asks no database for the time.
     let (now, here) = (core.now().await?, core.seams.clock.now());

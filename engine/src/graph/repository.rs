@@ -34,18 +34,17 @@ impl Core {
         path: &RepositoryPath,
         action: Action,
     ) -> Result<Repository, Error> {
-        let (scope, decision) = self.scope(caller, path, action).await?;
-        match decision {
-            Decision::Allowed => {}
-            Decision::Denied => {
-                return Err(Error::Denied {
-                    principal: caller.principal.as_str().to_owned(),
-                    action,
-                    name: path.to_string(),
-                });
-            }
-            Decision::Hidden => return Err(Error::NameUnknown { name: path.to_string() }),
-        }
+        let decided = match self.scope(caller, path, action).await {
+            Ok((scope, Decision::Allowed)) => Ok(scope),
+            Ok((_, Decision::Denied)) => Err(Error::Denied {
+                principal: caller.principal.as_str().to_owned(),
+                action,
+                name: path.to_string(),
+            }),
+            Ok((_, Decision::Hidden)) => Err(Error::NameUnknown { name: path.to_string() }),
+            Err(error) => Err(error),
+        };
+        let scope = self.noting(caller, action, path.organisation(), decided)?;
         let (core, caller, path) = (Arc::clone(self), caller.clone(), path.clone());
         Ok(Repository { core, caller, path, scope, action })
     }
@@ -108,7 +107,7 @@ impl Repository {
         let organisation = self.scope.organisation;
         let pulls = &self.core.pulls;
         while !pulls.add(&self.caller, organisation, &reference, digest, tag, now) {
-            audit::flush(&self.core).await?;
+            audit::flush(&self.core, false).await?;
         }
         Ok(())
     }

@@ -185,11 +185,12 @@ pub(crate) async fn demand(
     action: Action,
     target: &Target<'_>,
 ) -> Result<(), Error> {
-    match core.authorizer.decide(caller, action, target).await? {
+    let decided = match core.authorizer.decide(caller, action, target).await? {
         Decision::Allowed => Ok(()),
         Decision::Denied => Err(denied(caller, action, target)),
         Decision::Hidden => Err(unknown(shown(target))),
-    }
+    };
+    core.noting(caller, action, target.organisation_name, decided)
 }
 
 /// Whether the caller operates the installation, as far as its token reaches to `target`.

@@ -69,7 +69,8 @@ impl Engine {
                 || core.authorizer.decide(caller, Action::Manage, &target).await?
                     == Decision::Allowed;
             if !allowed {
-                return Err(denied(caller, Action::Manage, &target).into());
+                let refused = Err(denied(caller, Action::Manage, &target));
+                return core.noting(caller, Action::Manage, name, refused).map_err(Into::into);
             }
             let name_row: Seen<NameRecord> =
                 core.read(keys::organisation_name(name.as_str())).await?;

@@ -83,10 +83,10 @@ impl Framing {
                 bytes = bytes.get(step..).unwrap_or_default();
                 continue;
             }
-            let end = bytes.iter().position(|b| *b == b'\n');
+            let end = memchr::memchr(b'\n', bytes);
             let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
             let room = LINE.saturating_sub(self.line.len());
-            self.line.extend(line.iter().take(room));
+            self.line.extend_from_slice(line.get(..room).unwrap_or(line));
             self.length += line.len();
             bytes = rest;
             if end.is_some() {

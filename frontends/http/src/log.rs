@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -17,6 +18,8 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use crate::context::RequestContext;
 use crate::pipeline::Record;
 
+/// How many lines may wait to be written before whoever writes one waits too.
+const WAITING_LINES: usize = 4_096;
 /// How much is written of one value that comes from outside.
 const MAX_VALUE: usize = 1_024;
 
@@ -49,13 +52,26 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
+/// The log of the process. Dropping it writes what waits.
+#[derive(Debug)]
+#[must_use = "dropping it ends the log"]
+pub struct Log(#[expect(dead_code, reason = "its drop is its use")] WorkerGuard);
+
 /// Sets up the log of the process, on standard error, with a filter like `info,strongroom=debug`.
-pub fn init(format: Format, filter: &str) -> Result<(), LogError> {
+///
+/// Lines are written by a thread of their own, so that no request waits for the terminal or pipe; a
+/// kill loses those that wait. None is dropped for want of room.
+pub fn init(format: Format, filter: &str) -> Result<Log, LogError> {
     let filter = EnvFilter::builder()
         .parse(filter)
         .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(false)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         Format::Json => {
             registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()?;
@@ -65,7 +81,7 @@ pub fn init(format: Format, filter: &str) -> Result<(), LogError> {
             registry.with(lines.with_ansi(colour)).try_init()?;
         }
     }
-    Ok(())
+    Ok(Log(guard))
 }
 
 /// `value` as it may stand in a log: control characters, and what changes the direction or the

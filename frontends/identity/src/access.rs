@@ -15,6 +15,8 @@ pub enum Access {
     Shown,
     /// Somebody who is known. Each sees of the answer what is theirs.
     SignedIn,
+    /// Somebody who operates the installation, signed in without the bounds of a token.
+    Operator,
     /// That the authorizer allows this action in the place that the route names.
     Allowed(Action),
 }

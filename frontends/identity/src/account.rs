@@ -207,6 +207,16 @@ pub enum Reach {
     Only(Vec<Grant>),
 }
 
+/// What a machine token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenUse {
+    /// Instead of a password.
+    Access,
+    /// To get access tokens at the token endpoint, and nothing else: who is signed in where.
+    Refresh,
+}
+
 /// A machine token, as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenInfo {
@@ -214,6 +224,9 @@ pub struct TokenInfo {
     pub id: String,
     /// Whose it is.
     pub owner: AccountId,
+    /// What it is good for.
+    #[serde(rename = "use")]
+    pub used_for: TokenUse,
     /// What its owner wrote on it.
     pub label: String,
     /// What it may do at most.

@@ -7,10 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
-use strongroom_engine::access::Origin;
 use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
 use strongroom_http::{Body, RequestBody, RequestBodyError, RequestContext};
@@ -18,7 +17,7 @@ use strongroom_http::{Body, RequestBody, RequestBodyError, RequestContext};
 use crate::Identity;
 use crate::challenge;
 use crate::embedded::{ExchangeError, Exchanged, Grant};
-use crate::provider::IdentityError;
+use crate::provider::{IdentityError, origin};
 use crate::scope::{self, Resource, Scope};
 
 /// Where the endpoint is.
@@ -80,18 +79,6 @@ pub async fn answer(
             tracing::error!(error, "no token could be made");
             refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again later")
         }
-    }
-}
-
-/// Where a request came from, for the audit trail.
-pub(crate) fn origin(headers: &HeaderMap, context: &RequestContext) -> Origin {
-    Origin {
-        address: Some(context.origin().client()),
-        request_id: Some(context.id().as_str().to_owned()),
-        user_agent: headers
-            .get(USER_AGENT)
-            .and_then(|value| value.to_str().ok())
-            .map(|agent| strongroom_http::log::clean(agent).into_owned()),
     }
 }
 

@@ -10,13 +10,29 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::HeaderValue;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue};
 use strongroom_engine::access::{Action, Caller, Origin};
 use strongroom_engine::name::RepositoryPath;
+use strongroom_http::RequestContext;
 use strongroom_http::auth::Credentials;
 
 use crate::challenge::Refusal;
 use crate::scope::{Resource, Scope};
+
+/// The most of a client's name that is kept for the audit trail, in bytes.
+const MAX_USER_AGENT: usize = 256;
+
+/// Where a request came from, for the caller that its credentials become.
+pub fn origin(headers: &HeaderMap, context: &RequestContext) -> Origin {
+    // What is not visible ASCII is no name.
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Origin {
+        address: Some(context.origin().client()),
+        request_id: Some(context.id().as_str().to_owned()),
+        user_agent: agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
+    }
+}
 
 /// Vouches for callers.
 #[async_trait]

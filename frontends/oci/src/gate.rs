@@ -9,14 +9,15 @@
 //!
 //! None of them depends on whether what is hidden exists.
 
-use http::header::{HeaderName, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
-use strongroom_engine::access::{Action, Caller, Origin, Principal};
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use strongroom_engine::access::{Action, Caller, Principal};
 use strongroom_engine::name::RepositoryPath;
 use strongroom_engine::{Error, Repository};
 use strongroom_http::RequestContext;
 use strongroom_http::auth::Credentials;
 use strongroom_identity::challenge::Refusal;
+use strongroom_identity::provider::origin;
 use strongroom_identity::{Access, IdentityError, Sought, Vouched};
 
 use crate::error::{Code, Failure};
@@ -24,9 +25,6 @@ use crate::query::Query;
 use crate::reply::{API_VERSION, API_VERSION_2};
 use crate::routes::Operation;
 use crate::{Input, Oci};
-
-/// The most of a client's name that is kept for the audit trail, in bytes.
-const MAX_USER_AGENT: usize = 256;
 
 /// Somebody who asks for something.
 pub(crate) struct Asked {
@@ -83,6 +81,7 @@ impl Oci {
             Access::Open | Access::Allowed(_) => false,
             Access::Shown => matches!(credentials, Credentials::None),
             Access::SignedIn => anonymous,
+            Access::Operator => !caller.operator,
         };
         if must_sign_in {
             let message = "sign in first".to_owned();
@@ -159,19 +158,4 @@ fn scope(operation: &Operation, query: &Query) -> Option<String> {
             })
         }
     }
-}
-
-/// Where a request came from, for the audit trail.
-fn origin(headers: &HeaderMap, context: &RequestContext) -> Origin {
-    Origin {
-        address: Some(context.origin().client()),
-        request_id: Some(context.id().as_str().to_owned()),
-        user_agent: text(headers, &USER_AGENT)
-            .map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
-    }
-}
-
-/// A header's text, where it is visible ASCII.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }

@@ -17,7 +17,7 @@ use strongroom_engine::audit::TrailQuery;
 use strongroom_engine::meta::fault::FaultPlan;
 use strongroom_oci::routes::{Operation, Task};
 use support::house::{CALLERS, House};
-use support::routes::{PLACES, ROUTES, asking, expected, furnished, operation, shown};
+use support::routes::{PLACES, ROUTES, asking, expected, furnished, operation, scope, shown};
 use support::{IMAGE, image, known, sha256};
 
 #[tokio::test]
@@ -52,6 +52,37 @@ async fn threat_b4_every_operation_answers_every_caller_as_the_table_says() {
         }
     }
     assert_eq!(checked, ROUTES.len() * CALLERS.len() * PLACES.len());
+}
+
+/// A password, a machine token (in each way that clients send one) and a token of the endpoint for any of
+/// them: whatever somebody shows, the answer is the same.
+#[tokio::test]
+async fn threat_a11_one_request_has_one_decision_in_every_form_of_credentials() {
+    let mut checked = 0;
+    for (route, (method, form, ..)) in ROUTES.into_iter().enumerate() {
+        let (mut house, mut upload) = furnished().await;
+        for caller in CALLERS.into_iter().filter(|caller| caller.0 != "anonymous") {
+            for place in PLACES {
+                let status = expected(route, caller, place).0;
+                let changes = status.is_success() && method != "GET" && method != "HEAD";
+                let scope = scope(route, place.0);
+                let mut forms = house.forms(caller.0, scope.as_deref()).await;
+                for number in 0..forms.len() {
+                    let (shown, header) = forms[number].clone();
+                    let asking = asking(&house.world, route, place.0, &upload);
+                    let answer = asking.header("authorization", &header).send().await;
+                    let cell = format!("{method} {form} as {} by {shown}", caller.0);
+                    assert_eq!(answer.status, status, "{cell} in {place:?}: {answer:?}");
+                    checked += 1;
+                    if changes {
+                        (house, upload) = furnished().await;
+                        forms = house.forms(caller.0, scope.as_deref()).await;
+                    }
+                }
+            }
+        }
+    }
+    assert!(checked > 5_000, "{checked}");
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use strongroom_engine::tenancy::RoleAuthorizer;
 use strongroom_engine::{Engine, Error};
 use strongroom_identity::Embedded;
 use strongroom_identity::embedded::{NAMESPACE, Options};
+use strongroom_identity::password::Cost;
+use strongroom_identity::throttle::{Allowance, Allowances};
 
 use crate::config::Config;
 use crate::data::{DataFolder, master_key};
@@ -87,13 +89,8 @@ impl App {
             Some(file) => master_key(file)?,
             None => folder.master_key(&*seams.entropy)?,
         };
-        let mut options = Options::default();
-        options.token_endpoint = config.identity.token_endpoint;
-        options.token_lifetime = config.identity.token_lifetime.duration();
-        options.refresh_lifetime = config.identity.refresh_lifetime.duration();
-        options.remembered_for = config.identity.password_cache.duration();
         let records = engine.extension(NAMESPACE);
-        let identity = Embedded::open(records, seams.clone(), master, options).await?;
+        let identity = Embedded::open(records, seams.clone(), master, identity(config)).await?;
         Ok(Self { engine, identity, seams, folder })
     }
 
@@ -103,4 +100,26 @@ impl App {
         self.engine.seal().await?;
         Ok(())
     }
+}
+
+/// The identity provider's settings, as the configuration has them.
+fn identity(config: &Config) -> Options {
+    let (settings, guesses) = (&config.identity, &config.guesses);
+    let mut options = Options::default();
+    options.token_endpoint = settings.token_endpoint;
+    options.token_lifetime = settings.token_lifetime.duration();
+    options.refresh_lifetime = settings.refresh_lifetime.duration();
+    options.remembered_for = settings.password_cache.duration();
+    options.cost = Cost {
+        memory: u32::try_from(settings.hash_memory.bytes() >> 10).unwrap_or(u32::MAX),
+        passes: settings.hash_passes,
+    };
+    options.hashes_at_once = settings.hashes_at_once;
+    let pause = guesses.person_and_address_pause.duration();
+    options.guesses = Allowances {
+        pair: Allowance::new(guesses.person_and_address, pause),
+        address: Allowance::new(guesses.address, guesses.address_pause.duration()),
+        user: Allowance::new(guesses.person, guesses.person_pause.duration()),
+    };
+    options
 }

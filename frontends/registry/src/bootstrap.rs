@@ -9,9 +9,10 @@ use strongroom_engine::name::{OrganisationName, RegistryName};
 use strongroom_engine::tenancy::RegistrySettings;
 use strongroom_http::auth::Secret;
 use strongroom_identity::account::{AccountId, AccountName};
-use strongroom_identity::embedded::AccountsError;
+use strongroom_identity::embedded::{AccountsError, demand_strength};
 
 use crate::app::{App, console};
+use crate::config::BOOTSTRAP_PASSWORD;
 use crate::failure::Failure;
 use crate::password;
 
@@ -22,42 +23,70 @@ pub(crate) const ORGANISATION: &str = "default";
 /// Its registry.
 pub(crate) const REGISTRY: &str = "main";
 
-/// What the first start made.
-#[derive(Debug)]
+/// A first start that is to be made.
 pub(crate) struct FirstStart {
-    /// The administrator's password, where nobody chose one: to be shown once.
-    pub(crate) generated: Option<Secret>,
+    admin: AccountId,
+    password: Secret,
+    generated: bool,
 }
 
-/// Makes what a first start makes, where this is one.
-pub(crate) async fn bootstrap(
+impl FirstStart {
+    /// The administrator's password, where nobody chose one: to be shown once.
+    pub(crate) fn generated(&self) -> Option<&Secret> {
+        self.generated.then_some(&self.password)
+    }
+}
+
+/// Whether this is the first start, and with which password. Fails where the chosen one is no good:
+/// before anything is made, and before anybody is told that it serves.
+pub(crate) async fn first_start(
     app: &App,
     chosen: Option<Secret>,
 ) -> Result<Option<FirstStart>, Failure> {
     if !app.identity.is_new().await? {
         return Ok(None);
     }
+    let name = ADMIN.parse::<AccountName>();
+    let admin = AccountId::user(name.map_err(|error| Failure::failed(error.to_string()))?);
+    if let Some(chosen) = &chosen {
+        demand_strength(&admin, chosen.expose()).map_err(|error| {
+            Failure::usage(format!(
+                "{BOOTSTRAP_PASSWORD}: {error}; choose another, or leave it out and one is generated"
+            ))
+        })?;
+    }
+    let generated = chosen.is_none();
+    let password = chosen.unwrap_or_else(|| password::generate(&*app.seams.entropy));
+    Ok(Some(FirstStart { admin, password, generated }))
+}
+
+/// Makes what a first start makes. To be called after the password was shown: who was told one that
+/// then came to nothing starts it again and is told another, but an account whose password nobody
+/// saw would be nobody's for ever.
+pub(crate) async fn bootstrap(app: &App, first: &FirstStart) -> Result<Made, Failure> {
     let by = console();
-    let admin = AccountId::user(
-        ADMIN.parse::<AccountName>().map_err(|error| Failure::failed(format!("{error}")))?,
-    );
     let organisation: OrganisationName =
         ORGANISATION.parse().map_err(|error| Failure::failed(format!("{error}")))?;
     let registry: RegistryName =
         REGISTRY.parse().map_err(|error| Failure::failed(format!("{error}")))?;
-    let principal = admin.principal();
+    let principal = first.admin.principal();
     made(app.engine.create_organisation(&by, &organisation, None, Some(&principal)).await)?;
     let settings = RegistrySettings::default();
     made(app.engine.create_registry(&by, &organisation, &registry, settings).await)?;
-    let generated = chosen.is_none().then(|| password::generate(&*app.seams.entropy));
-    let password = chosen.as_ref().or(generated.as_ref());
-    let password = password.expect("it was chosen or else generated");
-    match app.identity.create_user(&by, &admin, password.expose(), true).await {
-        Ok(_) => Ok(Some(FirstStart { generated })),
-        // Another node's first start was a moment before.
-        Err(AccountsError::Taken { .. }) => Ok(None),
+    match app.identity.create_user(&by, &first.admin, first.password.expose(), true).await {
+        Ok(_) => Ok(Made::Now),
+        Err(AccountsError::Taken { .. }) => Ok(Made::Elsewhere),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Who made the administrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// This start.
+    Now,
+    /// Another node's first start, a moment before: its password is the one that counts.
+    Elsewhere,
 }
 
 /// What an earlier start made before it was killed is there.

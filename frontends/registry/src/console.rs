@@ -9,13 +9,23 @@ use crate::ops::size;
 
 /// Writes text to standard output, at once.
 pub(crate) fn say(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
+    match write(text) {
         // Whoever read it has read enough, as `head` does.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| Failure::failed(format!("can't write: {error}"))),
     }
+}
+
+/// The same for what is shown this once: it fails also where nobody reads any more.
+pub(crate) fn show_once(text: &str) -> Result<(), Failure> {
+    write(text).map_err(|error| {
+        Failure::failed(format!("can't show what is shown only once, so it is not done: {error}"))
+    })
+}
+
+fn write(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Writes a line to standard error.

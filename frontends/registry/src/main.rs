@@ -1,8 +1,8 @@
 //! `strongroom`: the registry as one program.
 //!
 //! What happens where: [`cli`] is what can be asked; [`config`] the settings; [`data`] the folder;
-//! [`app`] what is opened over it; [`storage`] the stores beneath; [`serve`] the server; [`ops`] the verbs, which [`control`] carries to
-//! a server that runs; [`carry`] the verbs that make an installation elsewhere. [`failure`] has the exit codes.
+//! [`app`] what is opened over it; [`storage`] the stores beneath; [`serve`] the server, with [`router`] and
+//! [`operator`] before its paths and [`tasks`] behind it; [`ops`] the verbs, which [`control`] carries to a server that runs; [`carry`] the verbs that make an installation elsewhere. [`failure`] has the exit codes.
 
 #![forbid(unsafe_code)]
 
@@ -15,18 +15,25 @@ mod console;
 mod control;
 mod data;
 mod failure;
+mod operator;
 mod ops;
 mod password;
 mod router;
 mod serve;
 mod storage;
+mod tasks;
 mod verbs;
 
 use std::process::ExitCode;
 
+/// The system's keeps what argon2 and many uploads once took; this one gives it back by a thread of
+/// its own, within a second (`.cargo/config.toml` says so to its build).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 use clap::{CommandFactory, Parser};
 use strongroom_http::auth::Secret;
-use strongroom_http::log::{self, Format};
+use strongroom_http::log::{self, Format, Log};
 
 use crate::cli::{Cli, ConfigVerb, Verb};
 use crate::config::{BOOTSTRAP_PASSWORD, Config, Flags, LogFormat};
@@ -56,19 +63,20 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.verb {
         Verb::Serve { .. } => {
             let config = load(&flags)?;
-            start_log(&config)?;
-            let password = std::env::var(BOOTSTRAP_PASSWORD).ok().filter(|text| !text.is_empty());
-            runtime()?.block_on(serve::serve(&config, password.map(Secret::new)))?;
+            let _log = start_log(&config)?;
+            runtime()?.block_on(serve::serve(&config, bootstrap_password()?))?;
         }
         Verb::Ask(command) => {
             let config = load(&flags)?;
             // What a verb has to say is its outcome; the log is for what goes wrong beside it.
-            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            let _log = log::init(Format::Human, "warn")
+                .map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(verbs::run(&config, command, cli.global.json));
         }
         Verb::Restore(restore) => {
             let config = load(&flags)?;
-            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            let _log = log::init(Format::Human, "warn")
+                .map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(carry::restore(&config, restore, cli.global.json));
         }
         Verb::CopyStorage(copy) => {
@@ -77,7 +85,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 (_, Some(file)) => load(&Flags { config: Some(file.clone()), ..Flags::default() })?,
                 (to, None) => Config { data: to.clone().unwrap_or_default(), ..config.clone() },
             };
-            log::init(Format::Human, "warn").map_err(|error| Failure::failed(error.to_string()))?;
+            let _log = log::init(Format::Human, "warn")
+                .map_err(|error| Failure::failed(error.to_string()))?;
             return runtime()?.block_on(carry::copy_storage(&config, &target, cli.global.json));
         }
         Verb::Migrate => {
@@ -89,7 +98,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 Some(steps) => format!("the database is migrated, in {steps} steps\n"),
             })?;
         }
-        Verb::Config(ConfigVerb::Check) => console::say(&load(&flags)?.to_toml())?,
+        Verb::Config(ConfigVerb::Check) => {
+            let config = load(&flags)?;
+            console::say(&if cli.global.json {
+                format!("{}\n", config.to_json())
+            } else {
+                config.to_toml()
+            })?;
+        }
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "strongroom", &mut script);
@@ -106,7 +122,15 @@ fn load(flags: &Flags) -> Result<Config, Failure> {
     config::load(flags, environment)
 }
 
-fn start_log(config: &Config) -> Result<(), Failure> {
+/// The first administrator's password, where somebody chose it. An empty one is none.
+fn bootstrap_password() -> Result<Option<Secret>, Failure> {
+    let Some(chosen) = std::env::var_os(BOOTSTRAP_PASSWORD) else { return Ok(None) };
+    let text = chosen.into_string();
+    let text = text.map_err(|_| Failure::usage(format!("{BOOTSTRAP_PASSWORD} is not UTF-8")))?;
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
+}
+
+fn start_log(config: &Config) -> Result<Log, Failure> {
     let format = match config.log.format {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,

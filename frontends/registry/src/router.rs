@@ -3,22 +3,54 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use strongroom_http::health::Health;
 use strongroom_http::metrics::Metrics;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
-use strongroom_identity::{Access, Embedded, endpoint};
+use strongroom_identity::{Access, Identity, endpoint};
 use strongroom_oci::Oci;
+
+use crate::operator;
 
 /// All that is served.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
     pub(crate) oci: Oci,
-    pub(crate) identity: Embedded,
+    pub(crate) identity: Identity,
     pub(crate) health: Health,
-    pub(crate) metrics: Metrics,
+    /// Absent where it has an address of its own.
+    pub(crate) metrics: Option<Metrics>,
+}
+
+/// Hands what a frontend owns to it, with its own form of a refusal: one line each.
+macro_rules! frontends {
+    ($($field:ident: $frontend:ty),+ $(,)?) => {
+        impl Router {
+            /// The answer of the frontend whose path it is.
+            async fn by_frontend(
+                &self,
+                request: Request<RequestBody>,
+                context: Arc<RequestContext>,
+            ) -> Response<Body> {
+                $(if <$frontend>::owns(request.uri().path()) {
+                    return self.$field.handle(request, context).await;
+                })+
+                absent()
+            }
+
+            fn refuse_as_frontend(&self, path: &str, refusal: Refusal) -> Response<Body> {
+                $(if <$frontend>::owns(path) {
+                    return self.$field.refuse(path, refusal);
+                })+
+                refusal.into_plain()
+            }
+        }
+    };
+}
+
+frontends! {
+    oci: Oci,
 }
 
 /// The paths beside those of the frontends, which have routes and a gate of their own.
@@ -38,16 +70,27 @@ impl Route {
             Self::Token => endpoint::PATH,
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
-            Self::Metrics => "/metrics",
+            Self::Metrics => METRICS,
         }
     }
 
     /// What the route demands of its caller.
     const fn access(self) -> Access {
         match self {
-            // Of a token, credentials are the question itself; the rest are counts and states of the
-            // whole, nothing of anybody's.
-            Self::Token | Self::Healthz | Self::Readyz | Self::Metrics => Access::Open,
+            // Of a token, credentials are the question itself; the others are states of the whole,
+            // nothing of anybody's.
+            Self::Token | Self::Healthz | Self::Readyz => Access::Open,
+            // How much is done here, and when, is the operators' business.
+            Self::Metrics => Access::Operator,
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Healthz => "healthz",
+            Self::Readyz => "readyz",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -62,19 +105,25 @@ impl Route {
     }
 }
 
-// Nobody is asked for here who they are. A route that demands more than nothing belongs behind a
-// gate, and does not compile before it is.
+/// Where Prometheus reads.
+const METRICS: &str = "/metrics";
+
+// There are two gates here, none and the operators'. A route that demands anything else belongs behind
+// one of its own, and does not compile before it is.
 const _: () = {
     let mut routes = Route::ALL.as_slice();
     while let [route, rest @ ..] = routes {
-        assert!(matches!(route.access(), Access::Open), "this route has no gate");
+        assert!(
+            matches!(route.access(), Access::Open | Access::Operator),
+            "this route has no gate"
+        );
         routes = rest;
     }
 };
 
 impl Handler for Router {
     fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body> {
-        if Oci::owns(path) { self.oci.refuse(path, refusal) } else { refusal.into_plain() }
+        self.refuse_as_frontend(path, refusal)
     }
 
     async fn handle(
@@ -82,37 +131,53 @@ impl Handler for Router {
         request: Request<RequestBody>,
         context: Arc<RequestContext>,
     ) -> Response<Body> {
-        let path = request.uri().path();
-        let Some(route) = Route::of(request.method(), path) else {
-            if Oci::owns(path) {
-                return self.oci.handle(request, context).await;
-            }
-            return absent();
+        let Some(route) = Route::of(request.method(), request.uri().path()) else {
+            return self.by_frontend(request, context).await;
         };
+        context.set_route(route.label());
+        if route == Route::Metrics && self.metrics.is_none() {
+            return absent();
+        }
+        if route.access() == Access::Operator
+            && let Err(refused) = operator::admit(&self.identity, request.headers(), &context).await
+        {
+            return refused;
+        }
         match route {
             Route::Token => endpoint::answer(&self.identity, request, &context).await,
-            Route::Healthz => {
-                context.set_route("healthz");
-                Health::alive()
+            Route::Healthz => Health::alive(),
+            Route::Readyz => self.health.ready().await,
+            Route::Metrics => self.metrics.as_ref().map_or_else(absent, Metrics::response),
+        }
+    }
+}
+
+/// The address that is for metrics alone.
+#[derive(Debug, Clone)]
+pub(crate) struct MetricsAlone(pub(crate) Metrics);
+
+impl Handler for MetricsAlone {
+    fn refuse(&self, _: &str, refusal: Refusal) -> Response<Body> {
+        refusal.into_plain()
+    }
+
+    async fn handle(
+        &self,
+        request: Request<RequestBody>,
+        context: Arc<RequestContext>,
+    ) -> Response<Body> {
+        match Route::of(request.method(), request.uri().path()) {
+            Some(route @ Route::Metrics) => {
+                context.set_route(route.label());
+                self.0.response()
             }
-            Route::Readyz => {
-                context.set_route("readyz");
-                self.health.ready().await
-            }
-            Route::Metrics => {
-                context.set_route("metrics");
-                self.metrics.response()
-            }
+            _ => absent(),
         }
     }
 }
 
 fn absent() -> Response<Body> {
-    let mut response = Response::new(Body::from("there is nothing here\n"));
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    response
+    Refusal { status: StatusCode::NOT_FOUND, why: "there is nothing here" }.into_plain()
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ async fn blocking<T: Send + 'static>(
     opened.map_err(|error| Failure::failed(format!("opening the data failed: {error}")))?
 }
 
-fn memory(size: config::Size) -> usize {
+pub(crate) fn memory(size: config::Size) -> usize {
     usize::try_from(size.bytes()).unwrap_or(usize::MAX)
 }
 
@@ -107,6 +107,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
     settings.upload_idle = config.uploads.idle.duration();
     settings.delete_delay = config.collection.delete_delay.duration();
     settings.max_blob_bytes = config.uploads.max_blob.bytes();
+    settings.manifest.max_bytes = memory(config.uploads.max_manifest);
     settings.reserve_bytes = config.storage.reserve.bytes();
     settings.verify_reads = config.storage.verify_reads;
     settings.cache_bytes = config.storage.manifest_cache.bytes();

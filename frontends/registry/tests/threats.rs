@@ -203,15 +203,28 @@ fn threat_b14_what_is_served_is_what_is_declared_on_one_port() {
     let home = tempfile::tempdir().unwrap();
     let served = Served::start(&home.path().join("data"), "127.0.0.1:0");
     assert_eq!(listening(served.child.id()), 1);
-    // What is declared beside the API of the distribution specification answers everybody alike.
+    // What is declared beside the API of the distribution specification answers everybody alike, but
+    // for the metrics (below).
     for credentials in [String::new(), basic("admin", PASSWORD), basic("admin", "wrong horse")] {
         for path in ["/healthz", "/readyz", "/metrics"] {
-            assert_eq!(served.send(&format!("GET {path}"), &credentials, b"").0, 200, "{path}");
+            if path != "/metrics" {
+                assert_eq!(served.send(&format!("GET {path}"), &credentials, b"").0, 200, "{path}");
+            }
             for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
                 let status = served.send(&format!("{method} {path}"), &credentials, b"").0;
                 assert_eq!(status, 404, "{method} {path}");
             }
         }
+    }
+    for (credentials, status) in [
+        (String::new(), 401),
+        (basic("admin", "wrong horse"), 401),
+        ("Authorization: Basic !!!\r\n".to_owned(), 401),
+        (basic("admin", PASSWORD), 200),
+    ] {
+        let (found, head, _) = served.send("GET /metrics", &credentials, b"");
+        assert_eq!(found, status, "{head}");
+        assert_eq!(head.contains("www-authenticate: basic"), status == 401, "{head}");
     }
     for (method, credentials, status) in [
         ("GET", String::new(), 200),
@@ -329,7 +342,7 @@ fn threat_c25_no_secret_is_left_in_a_log_an_answer_the_trail_or_the_data() {
     answers.push(ask("POST /v2/token", form, grant.as_bytes()).1);
     let grant = format!("grant_type=password&username=admin&password={wrong}");
     answers.push(ask("POST /v2/token", form, grant.as_bytes()).1);
-    answers.push(ask("GET /metrics", "", b"").1);
+    answers.push(ask("GET /metrics", &basic("admin", chosen), b"").1);
     let mut told = Vec::new();
     for words in [
         &["user", "list", "--json"][..],

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{away, into_meta};
+use super::latest::Opened;
 use super::open::Opener;
 use super::room::{Left, Room};
 use super::{COMMITS, ROWS, Slot};
@@ -159,14 +160,14 @@ impl Committer {
 
     /// A transaction on the database, which is opened anew where redb refuses to go on.
     fn begin(&mut self) -> Result<WriteTransaction, MetaError> {
-        if let Some(database) = self.database.blocking_read().as_ref()
-            && let Ok(transaction) = database.begin_write()
+        if let Some(opened) = self.database.blocking_read().as_ref()
+            && let Ok(transaction) = opened.database().begin_write()
         {
             return Ok(transaction);
         }
         self.reopen()?;
         match self.database.blocking_read().as_ref() {
-            Some(database) => database.begin_write().map_err(into_meta),
+            Some(opened) => opened.database().begin_write().map_err(into_meta),
             None => Err(away()),
         }
     }
@@ -224,6 +225,10 @@ impl Committer {
             self.uncertain = Some(members);
             return Err(into_meta(error));
         }
+        if let Some(opened) = self.database.blocking_read().as_ref() {
+            // Before anybody is answered: who was told of a commit reads it.
+            opened.advance();
+        }
         self.remember(&members);
         if self.heads.len() + heads.len() > CACHED_HEADS {
             self.heads.clear();
@@ -268,7 +273,7 @@ impl Committer {
             }
             self.uncertain = None;
         }
-        *slot = Some(database);
+        *slot = Some(Opened::new(database));
         Ok(())
     }
 
@@ -276,7 +281,7 @@ impl Committer {
         self.heal()?;
         let before = self.opener.length();
         let compacted = match self.database.blocking_write().as_mut() {
-            Some(database) => database.compact(),
+            Some(opened) => opened.compact(),
             None => return Err(away()),
         };
         match compacted {

@@ -1,7 +1,7 @@
 //! The embedded store: one redb file, one process.
 //!
-//! Reads take a read transaction of their own and run where they are called: a row costs a few
-//! microseconds. Writes go to one thread (see `committer`), which joins whatever waits
+//! Reads share the read transaction of the last commit (see `latest`) and run where they are
+//! called: a row costs a microsecond. Writes go to one thread (see `committer`), which joins whatever waits
 //! into one durable transaction, so that the two fsyncs of a two-phase commit are paid once per
 //! group. `Durability::None` is never used.
 //!
@@ -16,6 +16,7 @@
 
 mod committer;
 mod error;
+mod latest;
 mod open;
 mod room;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc, oneshot};
 
 use self::committer::{Committer, Request};
 use self::error::{away, into_meta};
+use self::latest::Opened;
 use self::open::Opener;
 use self::room::Room;
 use super::plan;
@@ -54,7 +56,7 @@ const INLINE_SCAN_ROWS: usize = 256;
 
 type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// `None` while the database could not be opened again after an I/O error.
-type Slot = RwLock<Option<Database>>;
+type Slot = RwLock<Option<Opened>>;
 
 /// Settings of a [`RedbStore`].
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +141,7 @@ impl RedbStore {
     }
 
     fn start(opener: Opener, room: Option<Room>, clock: Arc<dyn Clock>) -> Result<Self, MetaError> {
-        let database = Arc::new(RwLock::new(Some(opener.open()?)));
+        let database = Arc::new(RwLock::new(Some(Opened::new(opener.open()?))));
         let (requests, queue) = mpsc::channel(QUEUED);
         let committer = Committer::new(database.clone(), opener, room, queue);
         let committer = std::thread::Builder::new()
@@ -162,17 +164,18 @@ impl RedbStore {
     /// What `look` sees; where the database has to be opened anew for it, once more.
     async fn read<T>(
         &self,
-        look: impl Fn(&Database) -> Result<T, ::redb::Error> + Send + Sync,
+        look: impl Fn(&Rows) -> Result<T, ::redb::Error> + Send + Sync,
     ) -> Result<T, MetaError> {
-        if let Some(database) = &*self.database.read().await {
-            match look(database) {
+        let look = |opened: &Opened| look(&*opened.rows()?);
+        if let Some(opened) = &*self.database.read().await {
+            match look(opened) {
                 Err(error) if error::is_healed_by_opening(&error) => {}
                 answer => return answer.map_err(into_meta),
             }
         }
         self.ask(Request::Heal).await?;
         match &*self.database.read().await {
-            Some(database) => look(database).map_err(into_meta),
+            Some(opened) => look(opened).map_err(into_meta),
             None => Err(away()),
         }
     }
@@ -240,7 +243,7 @@ async fn off_the_thread<T: Send + 'static>(
 #[async_trait]
 impl MetaRead for RedbStore {
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, MetaError> {
-        self.read(|database| get(&rows(database)?.1, key)).await
+        self.read(|rows| get(rows, key)).await
     }
 
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<Row>, MetaError> {
@@ -257,10 +260,12 @@ impl MetaRead for RedbStore {
 }
 
 impl RedbStore {
-    async fn open_rows(&self) -> Result<(OwnedRwLockReadGuard<Option<Database>>, Rows), MetaError> {
+    async fn open_rows(
+        &self,
+    ) -> Result<(OwnedRwLockReadGuard<Option<Opened>>, Arc<Rows>), MetaError> {
         let guard = self.database.clone().read_owned().await;
-        match guard.as_ref().map(rows) {
-            Some(Ok((_, rows))) => return Ok((guard, rows)),
+        match guard.as_ref().map(Opened::rows) {
+            Some(Ok(rows)) => return Ok((guard, rows)),
             Some(Err(error)) if !error::is_healed_by_opening(&error) => {
                 return Err(into_meta(error));
             }
@@ -268,7 +273,7 @@ impl RedbStore {
         }
         self.ask(Request::Heal).await?;
         let guard = self.database.clone().read_owned().await;
-        let (_, rows) = guard.as_ref().map(rows).ok_or_else(away)?.map_err(into_meta)?;
+        let rows = guard.as_ref().map(Opened::rows).ok_or_else(away)?.map_err(into_meta)?;
         Ok((guard, rows))
     }
 }
@@ -276,11 +281,7 @@ impl RedbStore {
 #[async_trait]
 impl MetaStore for RedbStore {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, MetaError> {
-        self.read(|database| {
-            let (_transaction, rows) = rows(database)?;
-            keys.iter().map(|key| get(&rows, key)).collect()
-        })
-        .await
+        self.read(|rows| keys.iter().map(|key| get(rows, key)).collect()).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, MetaError> {
@@ -300,7 +301,7 @@ impl MetaStore for RedbStore {
     /// it answers [`MetaError::Unavailable`] for good: take another.
     async fn snapshot(&self) -> Result<Box<dyn MetaRead>, MetaError> {
         let (_, rows) = self.open_rows().await?;
-        Ok(Box::new(Snapshot(Arc::new(rows))))
+        Ok(Box::new(Snapshot(rows)))
     }
 
     async fn now(&self) -> Result<Timestamp, MetaError> {

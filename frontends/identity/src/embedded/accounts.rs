@@ -38,7 +38,7 @@ const KNOWN: [&str; 16] = [
 ];
 
 /// Fails where nobody should have such a password.
-fn demand_strength(id: &AccountId, password: &str) -> Result<(), AccountsError> {
+pub fn demand_strength(id: &AccountId, password: &str) -> Result<(), AccountsError> {
     let lower = password.to_lowercase();
     let weak = |reason| Err(AccountsError::WeakPassword { reason });
     if password.chars().count() < MIN_PASSWORD {

@@ -12,11 +12,10 @@ use strongroom_engine::id::OrganisationId;
 use strongroom_engine::name::RepositoryPath;
 use strongroom_http::auth::{Credentials, Secret};
 
-use super::records::Use;
 use super::sign_in::{ANONYMOUS, SignedIn};
 use super::tokens::NewToken;
 use super::{AccountsError, Embedded};
-use crate::account::Reach;
+use crate::account::{Reach, TokenUse};
 use crate::provider::IdentityError;
 use crate::scope::{Actions, Resource, Scope};
 use crate::secret::MachineToken;
@@ -105,7 +104,7 @@ impl Embedded {
         token: &Secret,
         origin: &Origin,
     ) -> Result<SignedIn, IdentityError> {
-        self.by_machine_token(None, token, Use::Refresh, origin).await
+        self.by_machine_token(None, token, TokenUse::Refresh, origin).await
     }
 
     /// Gives somebody who signed in an access token for as much of `asked` as their credentials reach.

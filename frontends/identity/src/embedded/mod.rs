@@ -34,6 +34,7 @@ use strongroom_engine::seam::{Seams, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use accounts::demand_strength;
 pub(crate) use exchange::Renewal;
 pub use exchange::{ExchangeError, Exchanged, Grant};
 pub(crate) use sign_in::{ANONYMOUS, SignedIn, away};

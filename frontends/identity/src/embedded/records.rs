@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 use strongroom_engine::seam::Timestamp;
 
-use crate::account::{AccountId, Reach};
+use crate::account::{AccountId, Reach, TokenUse};
 use crate::password::StoredPassword;
 pub(super) use crate::record::{decode, encode};
 use crate::secret::TokenHash;
@@ -40,22 +40,12 @@ pub(super) struct AccountRecord {
     pub(super) created_at: Timestamp,
 }
 
-/// What a token is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Use {
-    /// Instead of a password.
-    Access,
-    /// To get access tokens at the token endpoint, and nothing else.
-    Refresh,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenRecord {
     pub(super) hash: TokenHash,
     #[serde(rename = "use")]
-    pub(super) used_for: Use,
+    pub(super) used_for: TokenUse,
     pub(super) owner: AccountId,
     pub(super) label: String,
     pub(super) reach: Reach,
@@ -100,22 +90,20 @@ pub(super) fn token(id: &str) -> String {
     format!("token/{id}")
 }
 
-pub(super) fn tokens_of(owner: &AccountId) -> String {
-    format!("token-of/{owner}/")
-}
-
-pub(super) fn refresh_tokens_of(owner: &AccountId) -> String {
-    format!("refresh-of/{owner}/")
+/// Where the tokens of an account are listed.
+pub(super) fn tokens_of(owner: &AccountId, used_for: TokenUse) -> String {
+    match used_for {
+        TokenUse::Access => format!("token-of/{owner}/"),
+        TokenUse::Refresh => format!("refresh-of/{owner}/"),
+    }
 }
 
 /// Where a token stands among those of its owner.
 pub(super) fn listing(id: &str, record: &TokenRecord) -> String {
-    let owner = &record.owner;
+    let list = tokens_of(&record.owner, record.used_for);
     match record.used_for {
-        Use::Access => format!("{}{id}", tokens_of(owner)),
-        Use::Refresh => {
-            format!("{}{:016x}{id}", refresh_tokens_of(owner), record.created_at.0)
-        }
+        TokenUse::Access => format!("{list}{id}"),
+        TokenUse::Refresh => format!("{list}{:016x}{id}", record.created_at.0),
     }
 }
 
@@ -138,7 +126,7 @@ mod tests {
 
         let token = TokenRecord {
             hash: TokenHash::from_bytes([0; 32]),
-            used_for: Use::Refresh,
+            used_for: TokenUse::Refresh,
             owner: "robot:ci".parse().unwrap(),
             label: "l".to_owned(),
             reach: Reach::Everything,

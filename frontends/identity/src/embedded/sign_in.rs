@@ -12,10 +12,10 @@ use strongroom_engine::extension::Batch;
 use strongroom_http::auth::{Credentials, Secret};
 
 use super::exchange::ceiling_of;
-use super::records::{self, AccountRecord, State, TokenRecord, Use};
+use super::records::{self, AccountRecord, State, TokenRecord};
 use super::subject::Subject;
 use super::{AccountsError, Embedded, tokens};
-use crate::account::{AccountId, AccountName, Reach};
+use crate::account::{AccountId, AccountName, Reach, TokenUse};
 use crate::challenge::{self, Refusal};
 use crate::password::{PasswordError, StoredPassword, Verdict};
 use crate::provider::{IdentityError, IdentityProvider, Sought, Vouched};
@@ -134,11 +134,11 @@ impl Embedded {
         match credentials {
             Credentials::None => Err(IdentityError::Wrong),
             Credentials::Bearer(token) => {
-                self.by_machine_token(None, token, Use::Access, origin).await
+                self.by_machine_token(None, token, TokenUse::Access, origin).await
             }
             Credentials::Basic { user, password } => {
                 if MachineToken::looks_like_one(password.expose()) {
-                    self.by_machine_token(Some(user), password, Use::Access, origin).await
+                    self.by_machine_token(Some(user), password, TokenUse::Access, origin).await
                 } else {
                     self.by_password(user, password, origin).await
                 }
@@ -226,7 +226,7 @@ impl Embedded {
         &self,
         user: Option<&str>,
         token: &Secret,
-        used_for: Use,
+        used_for: TokenUse,
         origin: &Origin,
     ) -> Result<SignedIn, IdentityError> {
         let found = self.live_token(token, used_for).await?;
@@ -258,7 +258,7 @@ impl Embedded {
     async fn live_token(
         &self,
         token: &Secret,
-        used_for: Use,
+        used_for: TokenUse,
     ) -> Result<Option<(String, TokenRecord)>, IdentityError> {
         let Some(token) = MachineToken::parse(token.expose()) else { return Ok(None) };
         let hash = token.hash();

@@ -7,7 +7,7 @@ use strongroom_http::auth::Credentials;
 
 use super::house::{House, PASSWORD, basic, bearer, id, operator};
 use super::*;
-use crate::account::{Kind, Reach};
+use crate::account::{Kind, Reach, TokenUse};
 use crate::challenge::Refusal;
 use crate::provider::{IdentityError, IdentityProvider};
 use crate::scope;
@@ -139,7 +139,10 @@ async fn a_token_ends_when_it_is_revoked_or_over_with_all_that_came_of_it() {
     house.sign_in(&bearer(&brief)).await.unwrap();
     house.clock.advance(Duration::from_mins(1));
     wrong(house.sign_in(&bearer(&brief)).await);
-    assert_eq!(house.identity.tokens(&operator(), &id("robot:ci")).await.unwrap(), []);
+    assert_eq!(
+        house.identity.tokens(&operator(), &id("robot:ci"), TokenUse::Access).await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -164,22 +167,28 @@ async fn who_signs_in_all_the_time_is_never_kept_out_and_the_oldest_refresh_toke
         house.clock.advance(Duration::from_millis(1));
         house.exchange(basic("ann", PASSWORD), &[]).await.refresh.unwrap();
     }
-    let listed = house.identity.refresh_tokens(&operator(), &ann).await.unwrap();
+    let listed = house.identity.tokens(&operator(), &ann, TokenUse::Refresh).await.unwrap();
     assert_eq!(listed.len(), 1_000);
     assert!(listed.is_sorted_by_key(|token| token.created_at));
     let late = Grant::Refresh(first);
     let late = house.identity.exchange(&late, &[], None, &Origin::default()).await;
     assert!(matches!(late, Err(ExchangeError::Identity(IdentityError::Wrong))), "{late:?}");
     // They are no tokens that somebody made, and each can be revoked.
-    assert_eq!(house.identity.tokens(&operator(), &ann).await.unwrap(), []);
+    assert_eq!(house.identity.tokens(&operator(), &ann, TokenUse::Access).await.unwrap(), []);
     house.identity.revoke_token(&operator(), &listed[0].id).await.unwrap();
-    assert_eq!(house.identity.refresh_tokens(&operator(), &ann).await.unwrap().len(), 999);
+    assert_eq!(
+        house.identity.tokens(&operator(), &ann, TokenUse::Refresh).await.unwrap().len(),
+        999
+    );
     // Those that are over go by themselves, more than come.
     house.clock.advance(Duration::from_hours(31 * 24));
     for _ in 0..10 {
         house.exchange(basic("ann", PASSWORD), &[]).await.refresh.unwrap();
     }
-    assert_eq!(house.identity.refresh_tokens(&operator(), &ann).await.unwrap().len(), 10);
+    assert_eq!(
+        house.identity.tokens(&operator(), &ann, TokenUse::Refresh).await.unwrap().len(),
+        10
+    );
 }
 
 #[tokio::test]
@@ -190,7 +199,8 @@ async fn a_revoked_token_takes_its_refresh_tokens_off_the_list() {
     house.exchange(basic("ci", &token), &[]).await.refresh.unwrap();
     let kept = house.exchange(basic("ci", &other), &[]).await.refresh.unwrap();
     house.identity.revoke_token(&operator(), &name).await.unwrap();
-    let left = house.identity.refresh_tokens(&operator(), &id("robot:ci")).await.unwrap();
+    let left =
+        house.identity.tokens(&operator(), &id("robot:ci"), TokenUse::Refresh).await.unwrap();
     assert_eq!(left.len(), 1);
     let grant = Grant::Refresh(kept);
     house.identity.exchange(&grant, &[], None, &Origin::default()).await.unwrap();

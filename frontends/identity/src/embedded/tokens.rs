@@ -10,9 +10,9 @@ use strongroom_engine::access::{Caller, Grant};
 use strongroom_engine::extension::Batch;
 use strongroom_http::auth::Secret;
 
-use super::records::{self, TokenRecord, Use};
+use super::records::{self, TokenRecord};
 use super::{AccountsError, Embedded, SignedIn, changed, demand_own};
-use crate::account::{AccountId, Kind, Reach, TokenInfo};
+use crate::account::{AccountId, Kind, Reach, TokenInfo, TokenUse};
 use crate::seal::SealError;
 use crate::secret::{MachineToken, TokenHash};
 
@@ -89,7 +89,7 @@ impl Embedded {
                 new.owner
             )));
         }
-        self.make(by, new, Use::Access, None, None).await
+        self.make(by, new, TokenUse::Access, None, None).await
     }
 
     /// Makes the short token of a workload, for one that its issuer signed.
@@ -107,7 +107,7 @@ impl Embedded {
             )));
         }
         let new = NewToken { owner, label, reach: Reach::Only(reach), lifetime: Some(lifetime) };
-        Ok(self.make(by, new, Use::Access, None, None).await?.1)
+        Ok(self.make(by, new, TokenUse::Access, None, None).await?.1)
     }
 
     /// Makes a refresh token; the oldest ones make room for it. It ends with its `parent`, the token
@@ -120,7 +120,7 @@ impl Embedded {
         upstream: Option<&Secret>,
     ) -> Result<MachineToken, AccountsError> {
         self.make_room(by, &new.owner).await?;
-        Ok(self.make(by, new, Use::Refresh, parent, upstream).await?.1)
+        Ok(self.make(by, new, TokenUse::Refresh, parent, upstream).await?.1)
     }
 
     /// What another provider gave for this refresh token, where it did.
@@ -136,7 +136,7 @@ impl Embedded {
         &self,
         by: &Caller,
         new: NewToken,
-        used_for: Use,
+        used_for: TokenUse,
         parent: Option<String>,
         upstream: Option<&Secret>,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
@@ -161,8 +161,8 @@ impl Embedded {
             upstream: sealed.transpose()?,
         };
         let change = match used_for {
-            Use::Access => "token made",
-            Use::Refresh => "refresh token made",
+            TokenUse::Access => "token made",
+            TokenUse::Refresh => "refresh token made",
         };
         let subject = format!("{} token {id}", record.owner);
         let batch = Batch::new()
@@ -175,32 +175,18 @@ impl Embedded {
         Ok((info(id, record), token))
     }
 
-    /// The tokens of an account that are not over, without refresh tokens; for operators, and for
-    /// whose they are.
+    /// The tokens of an account that are of this use and not over, refresh tokens the oldest first; for
+    /// operators, and for whose they are.
     pub async fn tokens(
         &self,
         by: &Caller,
         owner: &AccountId,
+        used_for: TokenUse,
     ) -> Result<Vec<TokenInfo>, AccountsError> {
         demand_own(by, owner)?;
         self.account(owner).await?;
         let now = self.0.records.now().await?;
-        let mut tokens = self.all_tokens(owner).await?;
-        tokens.retain(|(_, record)| record.used_for == Use::Access && !record.is_over(now));
-        Ok(tokens.into_iter().map(|(id, record)| info(id, record)).collect())
-    }
-
-    /// The refresh tokens of an account that are not over, the oldest first: who is signed in where.
-    /// For operators, and for whose they are.
-    pub async fn refresh_tokens(
-        &self,
-        by: &Caller,
-        owner: &AccountId,
-    ) -> Result<Vec<TokenInfo>, AccountsError> {
-        demand_own(by, owner)?;
-        self.account(owner).await?;
-        let now = self.0.records.now().await?;
-        let mut tokens = self.all_refresh_tokens(owner).await?;
+        let mut tokens = self.all_tokens(owner, used_for).await?;
         tokens.retain(|(_, record)| !record.is_over(now));
         Ok(tokens.into_iter().map(|(id, record)| info(id, record)).collect())
     }
@@ -214,8 +200,8 @@ impl Embedded {
         let owner = record.owner.clone();
         // Without it they are worth nothing already; here they go from the list, too.
         let mut children = match record.used_for {
-            Use::Access => self.all_refresh_tokens(&owner).await?,
-            Use::Refresh => Vec::new(),
+            TokenUse::Access => self.all_tokens(&owner, TokenUse::Refresh).await?,
+            TokenUse::Refresh => Vec::new(),
         };
         children.retain(|(_, child)| child.parent.as_deref() == Some(id));
         self.forget(by, &owner, &[(id.to_owned(), record)], "token revoked").await?;
@@ -238,8 +224,8 @@ impl Embedded {
         by: &Caller,
         owner: &AccountId,
     ) -> Result<(), AccountsError> {
-        let mut all = self.all_tokens(owner).await?;
-        all.extend(self.all_refresh_tokens(owner).await?);
+        let mut all = self.all_tokens(owner, TokenUse::Access).await?;
+        all.extend(self.all_tokens(owner, TokenUse::Refresh).await?);
         self.forget(by, owner, &all, "tokens of a deleted account removed").await
     }
 
@@ -249,14 +235,14 @@ impl Embedded {
         by: &Caller,
         owner: &AccountId,
     ) -> Result<(), AccountsError> {
-        let refresh = self.all_refresh_tokens(owner).await?;
+        let refresh = self.all_tokens(owner, TokenUse::Refresh).await?;
         self.forget(by, owner, &refresh, "refresh tokens ended with the old password").await
     }
 
     /// Removes the tokens of an account that are over, and returns how many are left.
     async fn prune(&self, by: &Caller, owner: &AccountId) -> Result<usize, AccountsError> {
         let now = self.0.records.now().await?;
-        let all = self.all_tokens(owner).await?;
+        let all = self.all_tokens(owner, TokenUse::Access).await?;
         let (over, live): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|(_, record)| record.is_over(now));
         self.forget(by, owner, &over, "tokens removed that were over").await?;
@@ -267,7 +253,7 @@ impl Embedded {
     /// keys of the others are read.
     async fn make_room(&self, by: &Caller, owner: &AccountId) -> Result<(), AccountsError> {
         let now = self.0.records.now().await?;
-        let listed = self.listed(&records::refresh_tokens_of(owner)).await?;
+        let listed = self.listed(&records::tokens_of(owner, TokenUse::Refresh)).await?;
         let excess = (listed.len() + 1).saturating_sub(MAX_REFRESH_TOKENS);
         let mut gone = Vec::new();
         for (at, id) in listed.iter().take(OLDEST.max(excess)).enumerate() {
@@ -304,20 +290,10 @@ impl Embedded {
     async fn all_tokens(
         &self,
         owner: &AccountId,
+        used_for: TokenUse,
     ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
-        self.all_of(&records::tokens_of(owner)).await
-    }
-
-    async fn all_refresh_tokens(
-        &self,
-        owner: &AccountId,
-    ) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
-        self.all_of(&records::refresh_tokens_of(owner)).await
-    }
-
-    async fn all_of(&self, prefix: &str) -> Result<Vec<(String, TokenRecord)>, AccountsError> {
         let mut tokens = Vec::new();
-        for id in self.listed(prefix).await? {
+        for id in self.listed(&records::tokens_of(owner, used_for)).await? {
             if let Some(record) = self.token(&id).await? {
                 tokens.push((id, record));
             }
@@ -349,6 +325,7 @@ fn info(id: String, record: TokenRecord) -> TokenInfo {
     TokenInfo {
         id,
         owner: record.owner,
+        used_for: record.used_for,
         label: record.label,
         reach: record.reach,
         created_at: record.created_at,

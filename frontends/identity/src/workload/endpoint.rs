@@ -12,7 +12,8 @@ use strongroom_http::auth::Secret;
 use strongroom_http::{Body, RequestBody, RequestContext};
 
 use super::{Place, WorkloadError, Workloads};
-use crate::endpoint::{not_vouched, origin, refused, reply};
+use crate::endpoint::{not_vouched, refused, reply};
+use crate::provider::origin;
 
 /// Where it is.
 pub const PATH: &str = "/token/workload";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use http::header::WWW_AUTHENTICATE;
 use strongroom_engine::access::{Action, Caller, Grant as Reaches, Origin, PrincipalId, Role};
 use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
@@ -47,6 +48,11 @@ fn operator() -> Caller {
     Caller { operator: true, ..known("operator") }
 }
 
+fn basic(name: &str, secret: &str) -> String {
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{secret}"));
+    format!("Basic {pair}")
+}
+
 fn id(text: &str) -> AccountId {
     text.parse().unwrap()
 }
@@ -82,6 +88,7 @@ impl House {
             organisation: Some(place.organisation().clone()),
             registry: Some(place.registry().clone()),
             repository: Some(place.repository().clone()),
+            below: false,
             actions: NARROW.1.to_vec(),
         };
         house.narrow = house.token(Reach::Only(vec![grant]), None).await.1;
@@ -90,7 +97,16 @@ impl House {
 
     /// A token of the robot: what it is called, and itself.
     pub(crate) async fn token(&self, reach: Reach, lifetime: Option<Duration>) -> (String, String) {
-        let new = NewToken { owner: id("robot:ci"), label: "test".to_owned(), reach, lifetime };
+        self.token_of("robot:ci", reach, lifetime).await
+    }
+
+    async fn token_of(
+        &self,
+        owner: &str,
+        reach: Reach,
+        lifetime: Option<Duration>,
+    ) -> (String, String) {
+        let new = NewToken { owner: id(owner), label: "test".to_owned(), reach, lifetime };
         let (info, token) = self.identity.create_token(&operator(), new).await.unwrap();
         (info.id, token.expose().to_owned())
     }
@@ -120,11 +136,7 @@ impl House {
             let given = self.identity.exchange(&grant, &scopes, None, &Origin::default()).await;
             Some(format!("Bearer {}", given.unwrap().issued.token))
         } else {
-            let pair = base64::Engine::encode(
-                &base64::engine::general_purpose::STANDARD,
-                format!("{name}:{secret}"),
-            );
-            (!name.is_empty()).then(|| format!("Basic {pair}"))
+            (!name.is_empty()).then(|| basic(name, &secret))
         };
         match caller {
             "revoked" => self.identity.revoke_token(&operator(), &token).await.unwrap(),
@@ -132,6 +144,45 @@ impl House {
             _ => {}
         }
         header
+    }
+
+    /// Each form in which somebody known of [`CALLERS`] can show who they are: what it is called, and the
+    /// header. Tokens of the endpoint are for `scope`.
+    pub(crate) async fn forms(
+        &self,
+        caller: &str,
+        scope: Option<&str>,
+    ) -> Vec<(&'static str, String)> {
+        let life = (caller == "expired").then_some(Duration::from_mins(1));
+        let (name, password, (token, secret)) = match caller {
+            "narrow" => ("ci", None, (String::new(), self.narrow.clone())),
+            "revoked" | "expired" => ("ci", None, self.token(Reach::Everything, life).await),
+            user => {
+                let owner = format!("user:{user}");
+                (user, Some(PASSWORD), self.token_of(&owner, Reach::Everything, None).await)
+            }
+        };
+        let mut forms = vec![("token as bearer", format!("Bearer {secret}"))];
+        let mut pairs = vec![
+            ("token with its owner's name", name, &*secret),
+            ("token with any name", "__token__", &*secret),
+        ];
+        pairs.extend(password.map(|password| ("password", name, password)));
+        for (form, user, secret) in pairs {
+            forms.push((form, basic(user, secret)));
+            let credentials = Credentials::basic(user, secret).unwrap();
+            let scopes = scope::parse(scope).unwrap();
+            let grant = Grant::Credentials(credentials);
+            let given = self.identity.exchange(&grant, &scopes, None, &Origin::default()).await;
+            forms
+                .push(("token of the endpoint", format!("Bearer {}", given.unwrap().issued.token)));
+        }
+        match caller {
+            "revoked" => self.identity.revoke_token(&operator(), &token).await.unwrap(),
+            "expired" => self.clock.advance(Duration::from_mins(1)),
+            _ => {}
+        }
+        forms
     }
 
     /// Sends a request as somebody of [`CALLERS`], by what they have themselves.

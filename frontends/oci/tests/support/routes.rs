@@ -160,6 +160,7 @@ pub(crate) fn expected(
     let action = match access(route) {
         Access::Shown | Access::SignedIn if anonymous => return CHALLENGED,
         Access::Open | Access::Shown | Access::SignedIn => return (S::OK, None),
+        Access::Operator => panic!("no operation of this API is for operators"),
         Access::Allowed(action) => action,
     };
     let role = match caller {
@@ -184,6 +185,19 @@ pub(crate) fn expected(
         (S::FORBIDDEN, Some("DENIED"))
     } else {
         (S::NOT_FOUND, Some("NAME_UNKNOWN"))
+    }
+}
+
+/// The scope of a token that is for a route there, as clients ask for it.
+pub(crate) fn scope(route: usize, name: &str) -> Option<String> {
+    match operation(route) {
+        Operation::Ping => None,
+        Operation::Catalog => Some("registry:catalog:*".to_owned()),
+        Operation::In(_, task) => Some(match task.action() {
+            Action::List | Action::Pull => format!("repository:{name}:pull"),
+            Action::Push => format!("repository:{name}:pull,push"),
+            Action::Delete | Action::Manage => format!("repository:{name}:delete"),
+        }),
     }
 }
 

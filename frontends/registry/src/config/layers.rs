@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::Config;
+use super::check::check;
 use super::keys::{self, KEYS, Kind};
-use super::{Config, Encryption};
 use crate::failure::Failure;
 
 /// What was given by flags.
@@ -142,41 +143,4 @@ fn overlay(below: &mut Table, above: Table) {
 
 fn settings(table: Table) -> Result<Config, String> {
     table.try_into().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())
-}
-
-/// What no single value shows.
-fn check(config: &Config) -> Result<(), Failure> {
-    if config.tls.certificate.is_some() != config.tls.key.is_some() {
-        return Err(Failure::usage("TLS needs both tls.certificate and tls.key".to_owned()));
-    }
-    if config.s3.kms_key.is_some() && config.s3.encryption != Encryption::SseKms {
-        return Err(Failure::usage("s3.kms_key needs s3.encryption = \"sse-kms\""));
-    }
-    if config.postgres.url.as_deref().is_some_and(has_password) {
-        return Err(Failure::usage(format!(
-            "postgres.url has a password in it, where everybody who sees the settings sees it: give it \
-             by postgres.password_file or {}",
-            keys::POSTGRES_PASSWORD
-        )));
-    }
-    let (expires, delay) = (config.redirects.expires, config.collection.delete_delay);
-    if config.redirects.enabled && config.s3.bucket.is_some() && expires >= delay {
-        return Err(Failure::usage(format!(
-            "redirects.expires ({expires}) must be less than collection.delete_delay ({delay}), so that \
-             no address outlives its object"
-        )));
-    }
-    Ok(())
-}
-
-/// Whether an address of a database carries a password, before the host or among the parameters.
-fn has_password(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = place.split('/').next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
-    user.is_some_and(|user| user.contains(':'))
-        || parameters.split('&').any(|pair| pair.starts_with("password="))
-        // The other form: `host=… user=… password=…`.
-        || url.split_whitespace().any(|pair| pair.starts_with("password"))
 }

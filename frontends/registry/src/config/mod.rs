@@ -6,6 +6,7 @@
 //!
 //! **Never.** It holds a secret: `config check` shows all of it.
 
+mod check;
 mod keys;
 mod layers;
 #[cfg(test)]
@@ -17,6 +18,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use strongroom_identity::embedded::Options;
+use strongroom_identity::throttle::Allowances;
 
 pub(crate) use keys::{BOOTSTRAP_PASSWORD, POSTGRES_PASSWORD};
 pub(crate) use layers::{Flags, load};
@@ -32,9 +35,11 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The networks whose forwarding headers are believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) tls: Tls,
     pub(crate) identity: Identity,
+    pub(crate) guesses: Guesses,
     pub(crate) storage: Storage,
     pub(crate) s3: S3,
     pub(crate) redirects: Redirects,
@@ -50,9 +55,11 @@ impl Default for Config {
             data: "./strongroom-data".into(),
             listen: ([127, 0, 0, 1], 5000).into(),
             trusted_proxies: Vec::new(),
+            metrics: Metrics::default(),
             log: Log::default(),
             tls: Tls::default(),
             identity: Identity::default(),
+            guesses: Guesses::default(),
             storage: Storage::default(),
             s3: S3::default(),
             redirects: Redirects::default(),
@@ -62,6 +69,16 @@ impl Default for Config {
             limits: Limits::default(),
         }
     }
+}
+
+/// What Prometheus reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// An address for `/metrics` alone, plain and open to whoever reaches it; without it `/metrics` is
+    /// on the main port, for operators who sign in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// The log, on standard error.
@@ -111,16 +128,55 @@ pub(crate) struct Identity {
     /// folder where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) master_key_file: Option<PathBuf>,
+    /// The memory that hashing one password takes.
+    pub(crate) hash_memory: Size,
+    /// The passes over it.
+    pub(crate) hash_passes: u32,
+    /// How many passwords are hashed at once; each takes its memory.
+    pub(crate) hashes_at_once: usize,
 }
 
 impl Default for Identity {
     fn default() -> Self {
+        let options = Options::default();
         Self {
             token_endpoint: true,
             token_lifetime: Span::minutes(5),
             refresh_lifetime: Span::hours(30 * 24),
             password_cache: Span::minutes(5),
             master_key_file: None,
+            hash_memory: Size::kib(u64::from(options.cost.memory)),
+            hash_passes: options.cost.passes,
+            hashes_at_once: options.hashes_at_once,
+        }
+    }
+}
+
+/// How many wrong passwords may be tried at once; and the pause after which there is one more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Guesses {
+    /// Of one person's password, from one address.
+    pub(crate) person_and_address: u32,
+    pub(crate) person_and_address_pause: Span,
+    /// From one address, at anybody's.
+    pub(crate) address: u32,
+    pub(crate) address_pause: Span,
+    /// Of one person's password, from anywhere.
+    pub(crate) person: u32,
+    pub(crate) person_pause: Span,
+}
+
+impl Default for Guesses {
+    fn default() -> Self {
+        let Allowances { pair, address, user } = Allowances::default();
+        Self {
+            person_and_address: pair.burst.get(),
+            person_and_address_pause: pair.pause.into(),
+            address: address.burst.get(),
+            address_pause: address.pause.into(),
+            person: user.burst.get(),
+            person_pause: user.pause.into(),
         }
     }
 }
@@ -280,11 +336,20 @@ pub(crate) struct Uploads {
     /// How long an upload may rest before it expires.
     pub(crate) idle: Span,
     pub(crate) max_blob: Size,
+    pub(crate) max_manifest: Size,
+    /// The smallest chunk that clients should cut an upload into; smaller ones are taken.
+    pub(crate) min_chunk: Size,
 }
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { lease: Span::hours(24), idle: Span::hours(24), max_blob: Size::mib(5 << 20) }
+        Self {
+            lease: Span::hours(24),
+            idle: Span::hours(24),
+            max_blob: Size::mib(5 << 20),
+            max_manifest: Size::mib(4),
+            min_chunk: Size::mib(1),
+        }
     }
 }
 
@@ -303,13 +368,25 @@ impl Default for Collection {
     }
 }
 
+/// How much of the server one client may hold; `strongroom_http::Limits` says why each is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
+    pub(crate) first_byte_timeout: Span,
+    pub(crate) header_timeout: Span,
+    pub(crate) idle_timeout: Span,
+    pub(crate) stall_timeout: Span,
+    pub(crate) body_idle_timeout: Span,
+    pub(crate) linger_timeout: Span,
+    pub(crate) max_header_size: Size,
+    pub(crate) max_headers: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_address: usize,
     pub(crate) max_requests: usize,
     pub(crate) max_requests_per_address: usize,
+    pub(crate) max_requests_per_principal: usize,
+    pub(crate) max_streams: u32,
+    pub(crate) max_pending_resets: usize,
     /// How long requests that run may go on when the server is asked to end.
     pub(crate) shutdown_grace: Span,
 }
@@ -318,10 +395,21 @@ impl Default for Limits {
     fn default() -> Self {
         let limits = strongroom_http::Limits::default();
         Self {
+            first_byte_timeout: limits.first_byte_timeout.into(),
+            header_timeout: limits.header_timeout.into(),
+            idle_timeout: limits.idle_timeout.into(),
+            stall_timeout: limits.stall_timeout.into(),
+            body_idle_timeout: limits.body_idle_timeout.into(),
+            linger_timeout: limits.linger_timeout.into(),
+            max_header_size: Size::kib(limits.max_header_size as u64 / 1024),
+            max_headers: limits.max_headers,
             max_connections: limits.max_connections,
             max_connections_per_address: limits.max_connections_per_address,
             max_requests: limits.max_requests,
             max_requests_per_address: limits.max_requests_per_address,
+            max_requests_per_principal: limits.max_requests_per_principal,
+            max_streams: limits.max_streams,
+            max_pending_resets: limits.max_pending_resets,
             shutdown_grace: Span::seconds(30),
         }
     }
@@ -331,5 +419,10 @@ impl Config {
     /// The settings as a file that sets all of them.
     pub(crate) fn to_toml(&self) -> String {
         toml::to_string(self).expect("the settings are tables of plain values, tables last")
+    }
+
+    /// The same for scripts.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("the settings are tables of plain values")
     }
 }

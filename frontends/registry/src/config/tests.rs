@@ -96,6 +96,24 @@ fn a_wrong_value_is_told_with_what_it_should_be() {
     assert!(
         refusal("[s3]\nbucket = \"b\"\n[redirects]\nexpires = \"1h\"").contains("delete_delay")
     );
+    for (section, name) in
+        [("limits", "max_requests"), ("limits", "header_timeout"), ("guesses", "person")]
+    {
+        let zero = if name.ends_with("timeout") { "\"0s\"" } else { "0" };
+        let refused = refusal(&format!("[{section}]\n{name} = {zero}"));
+        assert!(refused.contains(&format!("{section}.{name} must be")), "{refused}");
+    }
+    for (hash, says) in [
+        ("hash_memory = \"1MiB\"", "identity.hash_memory"),
+        ("hash_memory = \"1GiB\"", "identity.hash_memory"),
+        ("hash_passes = 0", "identity.hash_passes"),
+        ("hashes_at_once = 0", "identity.hashes_at_once"),
+    ] {
+        let refused = refusal(&format!("[identity]\n{hash}"));
+        assert!(refused.contains(says), "{refused}");
+    }
+    assert!(refusal("[metrics]\nlisten = \"127.0.0.1:5000\"").contains("metrics.listen"));
+    assert!(refusal("[uploads]\nmax_manifest = \"1GiB\"").contains("uploads.max_manifest"));
     let number = environment(&[("STRONGROOM_LIMITS_MAX_REQUESTS", "many")]);
     let refused = load(&Flags::default(), number).unwrap_err().message;
     assert!(refused.contains("STRONGROOM_LIMITS_MAX_REQUESTS must be a number"), "{refused}");
@@ -119,6 +137,7 @@ fn every_kind_of_value_comes_from_the_environment() {
 #[test]
 fn the_keys_are_those_of_the_settings_and_no_two_share_a_variable() {
     let all = Config {
+        metrics: Metrics { listen: Some(([127, 0, 0, 1], 9).into()) },
         tls: Tls { certificate: Some("c".into()), key: Some("k".into()) },
         identity: Identity { master_key_file: Some("m".into()), ..Identity::default() },
         s3: S3 {

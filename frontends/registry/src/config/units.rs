@@ -85,6 +85,12 @@ impl Span {
     }
 }
 
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
 impl FromStr for Span {
     type Err = UnitError;
 
@@ -119,6 +125,10 @@ impl fmt::Display for Span {
 }
 
 impl Size {
+    pub(crate) const fn kib(kib: u64) -> Self {
+        Self(kib << 10)
+    }
+
     pub(crate) const fn mib(mib: u64) -> Self {
         Self(mib << 20)
     }

@@ -55,7 +55,7 @@ impl Control {
     }
 
     /// Runs verbs until `end`; those that run then are ended.
-    pub(crate) async fn serve(self, app: App, end: CancellationToken) {
+    pub(crate) async fn serve(&self, app: App, end: CancellationToken) {
         let (places, tasks) = (Arc::new(Semaphore::new(AT_ONCE)), TaskTracker::new());
         loop {
             let accepted = tokio::select! {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::app::App;
-use crate::bootstrap::bootstrap;
+use crate::bootstrap::{Made, bootstrap, first_start};
 use crate::config::Config;
 use crate::data::DataFolder;
 use crate::ops::{Command, RobotVerb};
@@ -26,10 +26,15 @@ async fn running() -> Running {
     let home = tempfile::tempdir().unwrap();
     let folder = DataFolder::open_or_make(&home.path().join("data")).unwrap();
     let app = App::open(&Config::default(), folder).await.unwrap();
-    bootstrap(&app, None).await.unwrap();
+    let first = first_start(&app, None).await.unwrap().unwrap();
+    assert_eq!(bootstrap(&app, &first).await.unwrap(), Made::Now);
+    assert!(first_start(&app, None).await.unwrap().is_none(), "there is one first start");
     let control = Control::listen(home.path().join("c.sock")).unwrap();
     let end = CancellationToken::new();
-    let task = tokio::spawn(control.serve(app, end.clone()));
+    let task = tokio::spawn({
+        let end = end.clone();
+        async move { control.serve(app, end).await }
+    });
     Running { home, end, task }
 }
 

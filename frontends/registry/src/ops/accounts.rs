@@ -4,7 +4,9 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use strongroom_engine::access::Grant;
-use strongroom_identity::account::{Account, AccountId, AccountName, Kind, Reach, TokenInfo};
+use strongroom_identity::account::{
+    Account, AccountId, AccountName, Kind, Reach, TokenInfo, TokenUse,
+};
 use strongroom_identity::embedded::NewToken;
 
 use super::args::{Can, Place};
@@ -96,6 +98,10 @@ pub(crate) enum TokenVerb {
     List {
         /// Whose: user:NAME or robot:NAME
         owner: AccountId,
+        /// Also the refresh tokens that clients were given at sign-in: who is signed in where
+        #[arg(long)]
+        #[serde(default)]
+        refresh: bool,
     },
     /// End a token at once
     Revoke {
@@ -160,10 +166,15 @@ pub(super) async fn token(app: &App, verb: TokenVerb) -> Result<Outcome, Failure
             }
             Ok(Outcome::new(text, json))
         }
-        TokenVerb::List { owner } => {
-            let tokens = identity.tokens(&by, &owner).await?;
+        TokenVerb::List { owner, refresh } => {
+            let uses: &[TokenUse] =
+                if refresh { &[TokenUse::Access, TokenUse::Refresh] } else { &[TokenUse::Access] };
+            let mut tokens = Vec::new();
+            for used_for in uses {
+                tokens.extend(identity.tokens(&by, &owner, *used_for).await?);
+            }
             let rows: Vec<_> = tokens.iter().map(row).collect();
-            let text = table(&["ID", "LABEL", "REACH", "CREATED", "EXPIRES"], &rows);
+            let text = table(&["ID", "FOR", "LABEL", "REACH", "CREATED", "EXPIRES"], &rows);
             Ok(Outcome::new(text, json!(tokens)))
         }
         TokenVerb::Revoke { id } => {
@@ -195,7 +206,12 @@ fn row(token: &TokenInfo) -> Vec<String> {
         Reach::Only(grants) => grants.iter().map(place).collect::<Vec<_>>().join(" "),
     };
     let expires = token.expires_at.map_or_else(|| "never".to_owned(), time);
-    vec![token.id.clone(), token.label.clone(), reach, time(token.created_at), expires]
+    let used_for = match token.used_for {
+        TokenUse::Access => "access",
+        TokenUse::Refresh => "refresh",
+    };
+    let (id, label) = (token.id.clone(), token.label.clone());
+    vec![id, used_for.to_owned(), label, reach, time(token.created_at), expires]
 }
 
 fn place(grant: &Grant) -> String {

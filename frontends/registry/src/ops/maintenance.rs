@@ -5,13 +5,10 @@ use strongroom_engine::gc::{
     AdoptOptions, CollectOptions, CollectReport, FsckOptions, FsckReport, Progress, ScrubOptions,
     Tally,
 };
-use strongroom_engine::name::OrganisationName;
 
-use super::args::Share;
 use super::table::size;
 use super::{Outcome, Teller};
 use crate::app::App;
-use crate::config::Size;
 use crate::failure::Failure;
 
 /// What to do where the bucket is of another epoch than the metadata.
@@ -21,17 +18,14 @@ const REFUSED: &str = "    NOT SWEPT: the metadata are older than the bucket, as
 
 pub(super) async fn gc(
     app: &App,
-    dry_run: bool,
-    despite_restore: bool,
+    options: &CollectOptions,
     teller: &Teller,
 ) -> Result<Outcome, Failure> {
-    let mut options = CollectOptions::everything();
-    options.dry_run = dry_run;
-    options.despite_restore = despite_restore;
+    let dry_run = options.dry_run;
     let watch = |progress: &Progress| {
         teller.progress(progress.phase, progress.done, progress.bytes);
     };
-    let report = app.engine.collect(&options, &watch).await?;
+    let report = app.engine.collect(options, &watch).await?;
     let head = if dry_run { "would be done now" } else { "done" };
     let mut text = format!("{head}; {} rows looked at\n", report.looked_at);
     let mut json = serde_json::Map::new();
@@ -49,6 +43,10 @@ pub(super) async fn gc(
         }
         json.insert(key.to_owned(), count.into());
     }
+    if !report.complete {
+        text.push_str("    not all was looked at: the next run goes on there\n");
+    }
+    json.insert("complete".to_owned(), report.complete.into());
     if report.refused {
         text.push_str(REFUSED);
     }
@@ -162,19 +160,13 @@ pub(crate) fn fsck_outcome(report: &FsckReport) -> Outcome {
 
 pub(super) async fn scrub(
     app: &App,
-    subset: Option<Share>,
-    organisation: Option<OrganisationName>,
-    limit: Option<Size>,
+    options: &ScrubOptions,
     teller: &Teller,
 ) -> Result<Outcome, Failure> {
-    let mut options = ScrubOptions::default();
-    options.subset = subset.map(|share| share.0);
-    options.organisation = organisation;
-    options.bytes_per_second = limit.map(Size::bytes);
     let watch = |progress: &Progress| {
         teller.progress(progress.phase, progress.done, progress.bytes);
     };
-    let report = app.engine.scrub(&options, &watch).await?;
+    let report = app.engine.scrub(options, &watch).await?;
     let findings = report.wrong > 0 || report.quarantined.count > 0;
     let mut text = line("read and right", report.good);
     for rotten in &report.rotten {

@@ -22,10 +22,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strongroom_engine::gc::{CollectOptions, ScrubOptions};
 use strongroom_engine::name::OrganisationName;
 use tokio::sync::mpsc;
 
-use self::args::Share;
+use self::args::{Share, at_least_one};
 pub(crate) use accounts::{RobotVerb, TokenVerb, UserVerb};
 pub(crate) use args::backup_id;
 pub(crate) use audit::AuditVerb;
@@ -54,6 +55,12 @@ pub(crate) enum Command {
         /// restore; without it that waits for `adopt`
         #[arg(long)]
         despite_restore: bool,
+        /// Only in this organisation
+        #[arg(long, value_name = "NAME")]
+        organisation: Option<OrganisationName>,
+        /// Look at about so many rows and objects; the next run goes on there
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        budget: Option<u64>,
     },
     /// Check every promise the store makes; changes nothing, exits 1 where one does not hold
     Fsck {
@@ -74,6 +81,12 @@ pub(crate) enum Command {
         /// Read about so much in a second, as 50MB
         #[arg(long, value_name = "SIZE")]
         rate: Option<Size>,
+        /// Take the store itself to be away once so many objects in a row are missing [default: 64]
+        ///
+        /// What is missing answers as absent from then on: a disk that is not mounted must not hide
+        /// everything.
+        #[arg(long, value_name = "NUMBER", value_parser = at_least_one)]
+        missing_in_a_row: Option<usize>,
     },
     /// After older metadata was restored: take up the bytes that it misses and that are there
     Adopt {
@@ -215,12 +228,22 @@ impl Run {
 
 async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcome, Failure> {
     match command {
-        Command::Gc { dry_run, despite_restore } => {
-            maintenance::gc(app, dry_run, despite_restore, teller).await
+        Command::Gc { dry_run, despite_restore, organisation, budget } => {
+            let mut options = CollectOptions::everything();
+            options.dry_run = dry_run;
+            options.despite_restore = despite_restore;
+            options.organisation = organisation;
+            options.budget = budget;
+            maintenance::gc(app, &options, teller).await
         }
         Command::Fsck { deep } => maintenance::fsck(app, deep, teller).await,
-        Command::Scrub { subset, organisation, rate } => {
-            maintenance::scrub(app, subset, organisation, rate, teller).await
+        Command::Scrub { subset, organisation, rate, missing_in_a_row } => {
+            let mut options = ScrubOptions::default();
+            options.subset = subset.map(|share| share.0);
+            options.organisation = organisation;
+            options.bytes_per_second = rate.map(Size::bytes);
+            options.missing_in_a_row = missing_in_a_row;
+            maintenance::scrub(app, &options, teller).await
         }
         Command::Adopt { dry_run } => maintenance::adopt(app, dry_run, teller).await,
         Command::Compact => maintenance::compact(app).await,

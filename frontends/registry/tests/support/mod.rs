@@ -87,21 +87,7 @@ impl Served {
 
     /// The same without any credentials but those in `headers`.
     pub(crate) fn send(&self, request: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let head = format!(
-            "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\
-             Content-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-        let status = head[9..12].parse().unwrap();
-        (status, head.to_lowercase(), answer[end + 4..].to_vec())
+        send_to(&self.address, request, headers, body)
     }
 }
 
@@ -145,4 +131,27 @@ pub(crate) fn manifest(config: &[u8], layer: &[u8]) -> Vec<u8> {
         layer.len()
     )
     .into_bytes()
+}
+
+/// One request to an address, on a connection of its own.
+pub(crate) fn send_to(
+    address: &str,
+    request: &str,
+    headers: &str,
+    body: &[u8],
+) -> (u16, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let status = head[9..12].parse().unwrap();
+    (status, head.to_lowercase(), answer[end + 4..].to_vec())
 }
