@@ -128,8 +128,21 @@ pub struct Grant {
     pub registry: Option<RegistryName>,
     /// The repository in it.
     pub repository: Option<RepositoryName>,
+    /// Whether the repositories below that one are meant, too: `api` and `api/worker`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub below: bool,
     /// What may be done there, as far as the principal itself may.
     pub actions: Vec<Action>,
+}
+
+impl Grant {
+    fn names(&self, repository: Option<&RepositoryName>) -> bool {
+        let Some(named) = &self.repository else { return true };
+        let Some(asked) = repository else { return false };
+        let below =
+            || asked.as_str().strip_prefix(named.as_str()).is_some_and(|r| r.starts_with('/'));
+        named == asked || (self.below && below())
+    }
 }
 
 /// The most a caller may do by its token, whatever its roles: a ceiling, never a grant (D12).
@@ -165,7 +178,7 @@ impl Ceiling {
         grants.iter().any(|grant| {
             grant.organisation.as_ref().is_none_or(|name| name == organisation)
                 && grant.registry.as_ref().is_none_or(|name| Some(name) == registry)
-                && grant.repository.as_ref().is_none_or(|name| Some(name) == repository)
+                && grant.names(repository)
                 && grant.actions.contains(&action)
         })
     }

@@ -99,13 +99,19 @@ pub enum Kind {
     User,
     /// A machine, which has tokens only.
     Robot,
+    /// A person of the Cognito user pool, by the `sub` that never changes; may have tokens.
+    Cognito,
+    /// Runs of CI that a rule of a registry is for, by the rule's id; gets its tokens by exchange alone.
+    Workload,
 }
 
 impl Kind {
-    fn prefix(self) -> &'static str {
+    pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Robot => "robot",
+            Self::Cognito => "cognito",
+            Self::Workload => "workload",
         }
     }
 }
@@ -125,7 +131,7 @@ pub struct AccountId {
 #[non_exhaustive]
 pub enum AccountIdError {
     /// It does not say of which kind.
-    #[error("{text:?} names no account: write user:NAME or robot:NAME")]
+    #[error("{text:?} names no account: write user:NAME, robot:NAME or cognito:SUB")]
     Kind {
         /// What was given.
         text: String,
@@ -144,6 +150,16 @@ impl AccountId {
     /// A machine.
     pub fn robot(name: AccountName) -> Self {
         Self { kind: Kind::Robot, name }
+    }
+
+    /// A person of the Cognito user pool.
+    pub fn cognito(sub: AccountName) -> Self {
+        Self { kind: Kind::Cognito, name: sub }
+    }
+
+    /// The runs that a rule is for.
+    pub fn workload(rule: AccountName) -> Self {
+        Self { kind: Kind::Workload, name: rule }
     }
 
     /// As the engine knows it.
@@ -169,6 +185,8 @@ impl FromStr for AccountId {
                 Ok(Self::user(name))
             }
             Some(("robot", name)) => Ok(Self::robot(name.parse()?)),
+            Some(("cognito", sub)) => Ok(Self::cognito(sub.parse()?)),
+            Some(("workload", rule)) => Ok(Self::workload(rule.parse()?)),
             _ => Err(kind(text)),
         }
     }
@@ -253,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_account_reads_as_it_is_written() {
-        for text in ["user:ann", "robot:ci-2.x_y", "robot:acme+ci"] {
+        for text in ["user:ann", "robot:ci-2.x_y", "robot:acme+ci", "cognito:0f-1"] {
             let id: AccountId = text.parse().unwrap();
             assert_eq!(id.to_string(), text);
             assert_eq!(id.principal().as_str(), text);

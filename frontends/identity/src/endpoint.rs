@@ -14,10 +14,10 @@ use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
 use strongroom_http::{Body, RequestBody, RequestBodyError, RequestContext};
 
-use crate::embedded::{Embedded, ExchangeError, Exchanged, Grant};
+use crate::embedded::{ExchangeError, Exchanged, Grant};
 use crate::provider::IdentityError;
 use crate::scope::{self, Resource, Scope};
-use crate::{challenge, gate};
+use crate::{Identity, challenge, gate};
 
 /// Where the endpoint is.
 pub const PATH: &str = "/v2/token";
@@ -46,7 +46,7 @@ enum Bad {
 
 /// Answers a request to [`PATH`].
 pub async fn answer(
-    provider: &Embedded,
+    provider: &Identity,
     request: Request<RequestBody>,
     context: &Arc<RequestContext>,
 ) -> Response<Body> {
@@ -155,9 +155,9 @@ fn rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
-fn not_vouched(error: &IdentityError) -> Response<Body> {
+pub(crate) fn not_vouched(error: &IdentityError) -> Response<Body> {
     match error {
-        IdentityError::Wrong => {
+        IdentityError::Wrong | IdentityError::ActFirst(_) => {
             let mut response =
                 refused(StatusCode::UNAUTHORIZED, "invalid_grant", &error.to_string());
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge::basic("strongroom"));
@@ -188,9 +188,10 @@ fn waiting(mut response: Response<Body>, wait: Duration) -> Response<Body> {
 }
 
 /// An error that both kinds of clients read: OAuth2's, and the distribution specification's.
-fn refused(status: StatusCode, error: &str, why: &str) -> Response<Body> {
+pub(crate) fn refused(status: StatusCode, error: &str, why: &str) -> Response<Body> {
     let code = match status {
         StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
+        StatusCode::FORBIDDEN => "DENIED",
         StatusCode::PAYLOAD_TOO_LARGE => "SIZE_INVALID",
         StatusCode::TOO_MANY_REQUESTS => "TOOMANYREQUESTS",
         StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
@@ -204,7 +205,7 @@ fn refused(status: StatusCode, error: &str, why: &str) -> Response<Body> {
     reply(status, &body)
 }
 
-fn reply(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+pub(crate) fn reply(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -113,6 +113,10 @@ pub enum IdentityError {
     /// The credentials are wrong, expired or revoked; which of them is not told. Answer 401.
     #[error("the credentials are not valid")]
     Wrong,
+    /// The credentials are right, and something has to be done before they are good: the text says
+    /// what, to whoever sent them. Answer 401 with it.
+    #[error("{0}")]
+    ActFirst(&'static str),
     /// Too many attempts failed. Answer 429.
     #[error("too many attempts; try again in {} s", .retry_after.as_secs())]
     TooMany {

@@ -32,16 +32,23 @@ use crate::password::StoredPassword;
 /// How many passwords are remembered at most; each takes about 100 bytes.
 const CAPACITY: u64 = 10_000;
 
-/// Passwords that were right a moment ago.
+/// Passwords that were right a moment ago, and what was learnt by it.
 #[derive(Clone)]
-pub struct PasswordCache {
+pub struct PasswordCache<T = ()> {
     key: Arc<hmac::Key>,
     seams: Seams,
     remembered_for: Duration,
-    right: Cache<[u8; 32], Timestamp>,
+    right: Cache<[u8; 32], (Timestamp, T)>,
 }
 
 impl PasswordCache {
+    /// Whether this password of this person was right a moment ago, against the same stored hash.
+    pub fn knows(&self, user: &str, password: &str, stored: &StoredPassword) -> bool {
+        self.recall(user, password, stored).is_some()
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> PasswordCache<T> {
     /// Remembers each for `remembered_for`.
     pub fn new(seams: Seams, remembered_for: Duration) -> Self {
         let mut key = [0; 32];
@@ -54,16 +61,17 @@ impl PasswordCache {
         }
     }
 
-    /// Whether this password of this person was right a moment ago, against the same stored hash.
-    pub fn knows(&self, user: &str, password: &str, stored: &StoredPassword) -> bool {
-        let until = self.right.get(&self.tag(user, password, stored));
-        until.is_some_and(|until| self.seams.clock.now() < until)
+    /// What was learnt when this password of this person was right, a moment ago, against the same
+    /// stored hash.
+    pub fn recall(&self, user: &str, password: &str, stored: &StoredPassword) -> Option<T> {
+        let (until, learnt) = self.right.get(&self.tag(user, password, stored))?;
+        (self.seams.clock.now() < until).then_some(learnt)
     }
 
     /// Remembers that it is right. Only to be called after it was checked.
-    pub fn remember(&self, user: &str, password: &str, stored: &StoredPassword) {
+    pub fn remember(&self, user: &str, password: &str, stored: &StoredPassword, learnt: T) {
         let until = self.seams.clock.now().plus(self.remembered_for);
-        self.right.insert(self.tag(user, password, stored), until);
+        self.right.insert(self.tag(user, password, stored), (until, learnt));
     }
 
     fn tag(&self, user: &str, password: &str, stored: &StoredPassword) -> [u8; 32] {
@@ -79,7 +87,7 @@ impl PasswordCache {
     }
 }
 
-impl fmt::Debug for PasswordCache {
+impl<T> fmt::Debug for PasswordCache<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PasswordCache").finish_non_exhaustive()
     }
@@ -248,7 +256,7 @@ mod tests {
     fn a_password_is_remembered_until_its_time_is_over() {
         let (cache, clock) = cache();
         assert!(!cache.knows("jo", "p", &stored("h")));
-        cache.remember("jo", "p", &stored("h"));
+        cache.remember("jo", "p", &stored("h"), ());
         clock.advance(Duration::from_secs(59));
         assert!(cache.knows("jo", "p", &stored("h")));
         clock.advance(Duration::from_secs(1));
@@ -258,7 +266,7 @@ mod tests {
     #[test]
     fn threat_b12_no_other_password_person_or_stored_hash_is_known() {
         let (cache, _clock) = cache();
-        cache.remember("jo", "ab", &stored("h"));
+        cache.remember("jo", "ab", &stored("h"), ());
         for (user, password, hash) in [
             ("joa", "b", "h"),
             ("j", "oab", "h"),

@@ -12,11 +12,11 @@ use strongroom_http::auth::Credentials;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, RequestContext};
 use strongroom_identity::gate::origin;
-use strongroom_identity::{Embedded, IdentityError, IdentityProvider, challenge};
+use strongroom_identity::{Identity, IdentityError, IdentityProvider, challenge};
 
 /// Lets operators pass; for others, what they are told.
 pub(crate) async fn admit(
-    identity: &Embedded,
+    identity: &Identity,
     headers: &HeaderMap,
     context: &RequestContext,
 ) -> Result<(), Response<Body>> {
@@ -24,7 +24,7 @@ pub(crate) async fn admit(
     let vouched = identity.authenticate(&credentials, origin(headers, context)).await;
     let caller = match vouched {
         Ok(vouched) => vouched.caller,
-        Err(IdentityError::Wrong) => return Err(sign_in()),
+        Err(IdentityError::Wrong | IdentityError::ActFirst(_)) => return Err(sign_in()),
         Err(IdentityError::TooMany { retry_after }) => {
             let response =
                 refused(StatusCode::TOO_MANY_REQUESTS, "too many attempts; wait a moment");

@@ -9,7 +9,7 @@ use strongroom_http::health::Health;
 use strongroom_http::metrics::Metrics;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
-use strongroom_identity::{Access, Embedded, endpoint};
+use strongroom_identity::{Access, Identity, endpoint};
 use strongroom_oci::Oci;
 use strongroom_pypi::Pypi;
 
@@ -21,7 +21,7 @@ pub(crate) struct Router {
     pub(crate) oci: Oci,
     pub(crate) admin: Admin,
     pub(crate) pypi: Pypi,
-    pub(crate) identity: Embedded,
+    pub(crate) identity: Identity,
     pub(crate) health: Health,
     /// Absent where it has an address of its own.
     pub(crate) metrics: Option<Metrics>,

@@ -14,6 +14,7 @@ use strongroom_http::metrics::Metrics;
 use strongroom_http::server::Shutdown;
 use strongroom_http::tls::{Tls, TlsFiles};
 use strongroom_http::{Limits, Server};
+use strongroom_identity::Identity;
 use strongroom_oci::{Oci, Redirects};
 use strongroom_pypi::Pypi;
 use tokio::net::TcpListener;
@@ -92,9 +93,10 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
         serve_metrics(&tasks, config, listener, metrics.clone())?;
     }
 
+    let identity = Identity::new(app.engine.clone(), app.identity.clone(), None);
     let admin = Admin::new(
         app.engine.clone(),
-        Arc::new(app.identity.clone()),
+        Arc::new(identity.clone()),
         app.identity.clone(),
         Arc::clone(&app.seams.entropy),
     );
@@ -106,9 +108,9 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
 
     let router = Router {
         admin,
-        oci: Oci::new(app.engine.clone(), Arc::new(app.identity.clone()), oci(config)),
-        pypi: Pypi::new(app.engine.clone(), Arc::new(app.identity.clone()), pypi(config)),
-        identity: app.identity.clone(),
+        oci: Oci::new(app.engine.clone(), Arc::new(identity.clone()), oci(config)),
+        pypi: Pypi::new(app.engine.clone(), Arc::new(identity.clone()), pypi(config)),
+        identity,
         health: health(&app, &tasks),
         metrics: (!separate).then_some(metrics),
     };

@@ -254,7 +254,7 @@ impl Webhooks {
         if let Some(target) = &change.url {
             self.check_target(target)?;
         }
-        let kinds = change.events.map(kinds).transpose()?;
+        let kinds = change.events.as_deref().map(kinds).transpose()?;
         let shared = &*self.0;
         for _ in 0..ATTEMPTS {
             let mut seen = self.open(caller, organisation, registry).await?;

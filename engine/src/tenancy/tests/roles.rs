@@ -35,6 +35,7 @@ fn ceilings() -> Vec<(Ceiling, &'static [Action])> {
             organisation: organisation.map(|name| name.parse().unwrap()),
             registry: registry.map(|name| name.parse().unwrap()),
             repository: None,
+            below: false,
             actions: actions.to_vec(),
         }]))
     };

@@ -9,6 +9,7 @@ use strongroom_engine::{Error, Page};
 use super::records::{self, AccountRecord, State};
 use super::{AccountsError, Embedded, changed, demand_operator, demand_own};
 use crate::account::{Account, AccountId, Kind};
+use crate::record::Damaged;
 
 /// The shortest password, in characters.
 const MIN_PASSWORD: usize = 8;
@@ -77,6 +78,7 @@ impl Embedded {
             state: State::Active,
             operator,
             password,
+            alias: None,
             created_at,
             organisation: None,
         };
@@ -97,7 +99,39 @@ impl Embedded {
             )));
         }
         let created_at = self.0.records.now().await?;
-        self.create(by, id, new_robot(created_at, None), "robot created").await
+        self.create(by, id, without_password(None, created_at, None), "robot created").await
+    }
+
+    /// The account of somebody whom another provider vouches for, made at their first sight; none where
+    /// it is shut out here, or was deleted.
+    pub(crate) async fn admit(
+        &self,
+        by: &Caller,
+        id: &AccountId,
+        alias: Option<&str>,
+    ) -> Result<bool, AccountsError> {
+        for _ in 0..ATTEMPTS {
+            let Some(entry) = self.0.records.get(records::account(id)).await? else {
+                let now = self.0.records.now().await?;
+                let record = without_password(alias.map(str::to_owned), now, None);
+                match self.create(by, id, record, "account of another provider made").await {
+                    Ok(_) => return Ok(true),
+                    Err(AccountsError::Taken { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+            };
+            let record: AccountRecord = records::decode(&entry.value)?;
+            if record.state != State::Active {
+                return Ok(false);
+            }
+            if record.alias.as_deref() == alias {
+                return Ok(true);
+            }
+            let alias = alias.map(str::to_owned);
+            let renamed = |record| AccountRecord { alias: alias.clone(), ..record };
+            self.change(by, id, "another provider's name for it set", renamed).await?;
+        }
+        Err(Error::Contended { what: "an account" }.into())
     }
 
     pub(super) async fn create(
@@ -148,19 +182,15 @@ impl Embedded {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Account>, AccountsError> {
-        let prefix = match kind {
-            Kind::User => format!("{}user:", records::ACCOUNTS),
-            Kind::Robot => format!("{}robot:", records::ACCOUNTS),
-        };
+        let prefix = format!("{}{}:", records::ACCOUNTS, kind.prefix());
         let page = self.0.records.scan(prefix, after, limit).await?;
         let mut items = Vec::new();
         for entry in page.items {
             let record: AccountRecord = records::decode(&entry.value)?;
             let name = std::str::from_utf8(&entry.key).ok();
             let id = name.and_then(|key| key.strip_prefix(records::ACCOUNTS)?.parse().ok());
-            let id = id.ok_or_else(|| AccountsError::Damaged {
-                reason: "the key of an account names none".to_owned(),
-            })?;
+            let id = id
+                .ok_or_else(|| Damaged { reason: "the key of an account names none".to_owned() })?;
             if record.state != State::Deleted {
                 items.push(shown(&id, &record));
             }
@@ -197,11 +227,12 @@ impl Embedded {
     /// from here on. The last operator stays.
     pub async fn delete_account(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
         demand_operator(by)?;
-        self.give_up(by, id).await
+        self.retire(by, id).await
     }
 
-    /// Gives an account up, with its tokens: those of them that fit in one commit are in its.
-    pub(super) async fn give_up(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
+    /// Gives an account up for whoever may end what it stands for, with its tokens: those of them that
+    /// fit in one commit are in its.
+    pub(crate) async fn retire(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
         let gone = |record| AccountRecord {
             state: State::Deleted,
             operator: false,
@@ -289,7 +320,9 @@ impl Embedded {
     ) -> Result<Account, AccountsError> {
         demand_operator(by)?;
         if id.kind != Kind::User {
-            return Err(AccountsError::Invalid(format!("{id} is a robot; operators are people")));
+            return Err(AccountsError::Invalid(format!(
+                "{id} is no user of the installation's own; only those are made operators here"
+            )));
         }
         let change = if operator { "made operator" } else { "operator no more" };
         self.change(by, id, change, |record| AccountRecord { operator, ..record }).await
@@ -380,18 +413,14 @@ fn is_operating(record: &AccountRecord) -> bool {
     record.operator && record.state == State::Active
 }
 
-/// The record of a robot that is made at `created_at`.
-pub(super) fn new_robot(
+/// The record of an account that signs in by tokens, or by another provider's word.
+pub(super) fn without_password(
+    alias: Option<String>,
     created_at: Timestamp,
     organisation: Option<OrganisationId>,
 ) -> AccountRecord {
-    AccountRecord {
-        state: State::Active,
-        operator: false,
-        password: None,
-        created_at,
-        organisation,
-    }
+    let (state, operator, password) = (State::Active, false, None);
+    AccountRecord { state, operator, password, alias, created_at, organisation }
 }
 
 pub(super) fn shown(id: &AccountId, record: &AccountRecord) -> Account {

@@ -53,6 +53,17 @@ pub enum ExchangeError {
     Accounts(#[from] AccountsError),
 }
 
+/// What renews an access token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Renewal<'a> {
+    /// Nothing.
+    None,
+    /// What was shown for it.
+    Same(&'a Secret),
+    /// A new refresh token, which is good as long as that of another provider is.
+    New { label: &'a str, upstream: Option<&'a Secret> },
+}
+
 impl Embedded {
     /// Gives an access token for `scopes`; where `offline` is set, a refresh token labelled so, too.
     pub async fn exchange(
@@ -62,26 +73,57 @@ impl Embedded {
         offline: Option<&str>,
         origin: &Origin,
     ) -> Result<Exchanged, ExchangeError> {
-        let signed_in = match grant {
+        match grant {
             Grant::Credentials(Credentials::None) => {
                 let issued = self.0.access.issue(ANONYMOUS, scopes, &[]);
                 let issued = issued.map_err(AccountsError::from)?;
-                return Ok(Exchanged { issued, refresh: None, scopes: scopes.to_vec() });
+                Ok(Exchanged { issued, refresh: None, scopes: scopes.to_vec() })
             }
-            Grant::Credentials(credentials) => self.sign_in(credentials, origin).await?,
+            Grant::Credentials(credentials) => {
+                let signed_in = self.sign_in(credentials, origin).await?;
+                let renewal = match offline {
+                    Some(label) => Renewal::New { label, upstream: None },
+                    None => Renewal::None,
+                };
+                self.give(&signed_in, scopes, renewal, origin).await
+            }
             Grant::Refresh(token) => {
-                self.by_machine_token(None, token, TokenUse::Refresh, origin).await?
+                let signed_in = self.by_refresh_token(token, origin).await?;
+                if signed_in.needs_upstream() {
+                    // Its provider is none of this process, and so nobody can ask it.
+                    return Err(IdentityError::Wrong.into());
+                }
+                self.give(&signed_in, scopes, Renewal::Same(token), origin).await
             }
-        };
-        let asked = scopes;
+        }
+    }
+
+    /// Who shows a refresh token of ours.
+    pub(crate) async fn by_refresh_token(
+        &self,
+        token: &Secret,
+        origin: &Origin,
+    ) -> Result<SignedIn, IdentityError> {
+        self.by_machine_token(None, token, TokenUse::Refresh, origin).await
+    }
+
+    /// Gives somebody who signed in an access token for as much of `asked` as their credentials reach.
+    pub(crate) async fn give(
+        &self,
+        signed_in: &SignedIn,
+        asked: &[Scope],
+        renewal: Renewal<'_>,
+        origin: &Origin,
+    ) -> Result<Exchanged, ExchangeError> {
         let scopes = within(&signed_in.ceiling(), asked);
         let refused = beyond(asked, &scopes);
         let issued = self.0.access.issue(&signed_in.subject(), &scopes, &refused);
         let issued = issued.map_err(AccountsError::from)?;
-        let refresh = match (grant, offline) {
-            (Grant::Refresh(token), _) => Some(token.clone()),
-            (Grant::Credentials(_), Some(label)) => {
-                match self.refresh_token(&signed_in, label, origin).await {
+        let refresh = match renewal {
+            Renewal::None => None,
+            Renewal::Same(token) => Some(token.clone()),
+            Renewal::New { label, upstream } => {
+                match self.refresh_token(signed_in, label, upstream, origin).await {
                     Ok(token) => Some(Secret::new(token.expose())),
                     // Who signed in is served all the same; the client signs in again later.
                     Err(error) => {
@@ -91,7 +133,6 @@ impl Embedded {
                     }
                 }
             }
-            (Grant::Credentials(_), None) => None,
         };
         Ok(Exchanged { issued, refresh, scopes })
     }
@@ -100,6 +141,7 @@ impl Embedded {
         &self,
         signed_in: &SignedIn,
         label: &str,
+        upstream: Option<&Secret>,
         origin: &Origin,
     ) -> Result<MachineToken, AccountsError> {
         let (parent, reach) = match &signed_in.token {
@@ -113,7 +155,7 @@ impl Embedded {
             lifetime: Some(self.0.options.refresh_lifetime),
         };
         let by: Caller = signed_in.caller(origin.clone());
-        self.create_refresh_token(&by, new, parent).await
+        self.create_refresh_token(&by, new, parent, upstream).await
     }
 }
 
@@ -174,6 +216,7 @@ fn catalog_of(ceiling: &Ceiling) -> Vec<access::Grant> {
         organisation: None,
         registry: None,
         repository: None,
+        below: false,
         actions: vec![Action::List],
     };
     match ceiling {
@@ -211,6 +254,7 @@ fn repository_grant(name: &str, granted: Actions) -> Option<access::Grant> {
         organisation: Some(path.organisation().clone()),
         registry: Some(path.registry().clone()),
         repository: Some(path.repository().clone()),
+        below: false,
         actions,
     })
 }

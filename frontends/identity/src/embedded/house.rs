@@ -9,6 +9,7 @@ use strongroom_engine::audit::{EventKind, TrailQuery};
 use strongroom_engine::content::opendal::OpendalStore;
 use strongroom_engine::meta::MemoryStore;
 use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
+use strongroom_engine::tenancy::RoleAuthorizer;
 use strongroom_http::auth::{Credentials, Secret};
 
 use super::{Embedded, Exchanged, Grant, NAMESPACE, NewToken, Options};
@@ -61,7 +62,9 @@ impl House {
         let seams = Seams { clock: Arc::clone(&clock) as _, entropy: Arc::new(SystemEntropy) };
         let meta = Arc::new(MemoryStore::new(&seams));
         let blobs = Arc::new(OpendalStore::memory().unwrap());
-        let engine = Engine::builder(meta, blobs).seams(seams.clone()).build().await.unwrap();
+        let roles = RoleAuthorizer::new(Arc::clone(&meta) as _);
+        let engine = Engine::builder(meta, blobs).authorizer(Arc::new(roles));
+        let engine = engine.seams(seams.clone()).build().await.unwrap();
         let identity = open(&engine, seams.clone(), options).await;
         identity.create_user(&operator(), &id("user:ann"), PASSWORD, true).await.unwrap();
         identity.create_robot(&operator(), &id("robot:ci")).await.unwrap();

@@ -37,11 +37,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub use accounts::demand_strength;
+pub(crate) use exchange::Renewal;
 pub use exchange::{ExchangeError, Exchanged, Grant};
+pub(crate) use sign_in::{ANONYMOUS, SignedIn, away};
 pub use tokens::NewToken;
 
 use crate::account::{AccountId, AccountIdError, AccountNameError};
 use crate::password::{Cost, PasswordError, Passwords};
+use crate::record::Damaged;
 use crate::seal::{MasterKey, SealError};
 use crate::throttle::{Allowances, Guesses, PasswordCache};
 use crate::token::{TokenError, Tokens};
@@ -126,8 +129,8 @@ pub enum AccountsError {
         /// Which.
         id: String,
     },
-    /// A robot has no password.
-    #[error("{id} is a robot and has no password; give it a token")]
+    /// Only users of the installation's own have a password here.
+    #[error("{id} has no password here; give it a token")]
     NoPassword {
         /// Which.
         id: String,
@@ -151,11 +154,8 @@ pub enum AccountsError {
     #[error(transparent)]
     Password(#[from] PasswordError),
     /// A record can't be read.
-    #[error("an identity record can't be read: {reason}")]
-    Damaged {
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     /// The signing keys can't be opened.
     #[error("the keys that sign tokens can't be opened: {0}")]
     Sealed(#[from] SealError),
@@ -222,6 +222,16 @@ impl Embedded {
 }
 
 impl Embedded {
+    /// How long a password that was right is remembered.
+    pub(crate) fn remembered_for(&self) -> Duration {
+        self.0.options.remembered_for
+    }
+
+    /// Time and chance.
+    pub(crate) fn seams(&self) -> &Seams {
+        &self.0.seams
+    }
+
     /// How many passwords were hashed or checked since it was opened: what sign-ins cost.
     pub fn hashes(&self) -> u64 {
         self.0.passwords.worked()

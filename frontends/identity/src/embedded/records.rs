@@ -9,20 +9,17 @@
 //! signing                          → SigningRecord: the keys that sign access tokens, sealed
 //! ```
 //!
-//! A record is one byte of version, and JSON.
+//! [`crate::record`] says how a record is written.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use strongroom_engine::audit::SYSTEM;
 use strongroom_engine::id::OrganisationId;
 use strongroom_engine::seam::Timestamp;
 
-use super::AccountsError;
 use crate::account::{AccountId, Reach, TokenUse};
 use crate::password::StoredPassword;
+pub(super) use crate::record::{decode, encode};
 use crate::secret::TokenHash;
-
-const VERSION: u8 = 1;
 
 /// What an account is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +37,9 @@ pub(super) struct AccountRecord {
     pub(super) state: State,
     pub(super) operator: bool,
     pub(super) password: Option<StoredPassword>,
+    /// What another provider calls it, to go with its tokens in Basic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) alias: Option<String>,
     pub(super) created_at: Timestamp,
     /// Whose robot it is; the installation's where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +66,9 @@ pub(super) struct TokenRecord {
     pub(super) expires_at: Option<Timestamp>,
     /// The token that a refresh token was given for: it dies with it.
     pub(super) parent: Option<String>,
+    /// The refresh token of another provider that must be good, too; sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) upstream: Option<Vec<u8>>,
 }
 
 impl TokenRecord {
@@ -126,22 +129,6 @@ pub(super) fn listing(id: &str, record: &TokenRecord) -> String {
     }
 }
 
-pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    serde_json::to_writer(&mut bytes, record).expect("our records are JSON, and memory grows");
-    bytes
-}
-
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, AccountsError> {
-    let damaged = |reason: String| AccountsError::Damaged { reason };
-    match bytes.split_first() {
-        Some((&VERSION, json)) => {
-            serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))
-        }
-        _ => Err(damaged("it is of a version that this program does not know".to_owned())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +139,7 @@ mod tests {
             state: State::Active,
             operator: true,
             password: Some(StoredPassword::from_stored("$argon2id$x")),
+            alias: None,
             created_at: Timestamp(7),
             organisation: None,
         };
@@ -172,6 +160,7 @@ mod tests {
             created_at: Timestamp(1),
             expires_at: Some(Timestamp(2)),
             parent: Some("ab".to_owned()),
+            upstream: None,
         };
         let zeros = vec!["0"; 32].join(",");
         let written = format!(
@@ -185,7 +174,7 @@ mod tests {
     #[test]
     fn a_record_of_a_later_version_is_refused() {
         for bytes in [&b""[..], b"\x02{}", b"\x01{\"keys\":[],\"more\":1}"] {
-            assert!(matches!(decode::<SigningRecord>(bytes), Err(AccountsError::Damaged { .. })));
+            assert!(decode::<SigningRecord>(bytes).is_err(), "{bytes:?}");
         }
     }
 }

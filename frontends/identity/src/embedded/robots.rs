@@ -12,7 +12,7 @@ use strongroom_engine::Page;
 use strongroom_engine::access::Caller;
 use strongroom_engine::tenancy::Organisation;
 
-use super::accounts::{new_robot, shown};
+use super::accounts::{shown, without_password};
 use super::tokens::NewToken;
 use super::{AccountsError, Embedded, records};
 use crate::account::{Account, AccountId, AccountName, Kind, TokenInfo, TokenUse};
@@ -39,7 +39,7 @@ impl Embedded {
             )));
         }
         let created_at = self.0.records.now().await?;
-        let record = new_robot(created_at, Some(organisation.id));
+        let record = without_password(None, created_at, Some(organisation.id));
         self.create(by, &id, record, "robot created").await
     }
 
@@ -101,7 +101,7 @@ impl Embedded {
         id: &AccountId,
     ) -> Result<(), AccountsError> {
         self.robot_of(organisation, id).await?;
-        self.give_up(by, id).await
+        self.retire(by, id).await
     }
 
     /// The tokens of a robot that are not over.

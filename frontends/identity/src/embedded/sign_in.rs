@@ -12,7 +12,7 @@ use strongroom_engine::extension::Batch;
 use strongroom_http::auth::{Credentials, Secret};
 
 use super::exchange::ceiling_of;
-use super::records::{AccountRecord, State, TokenRecord};
+use super::records::{self, AccountRecord, State, TokenRecord};
 use super::subject::Subject;
 use super::{AccountsError, Embedded, tokens};
 use crate::account::{AccountId, AccountName, Reach, TokenUse};
@@ -24,11 +24,11 @@ use crate::secret::MachineToken;
 /// The user name that goes with any token, for clients that must send one.
 const ANY_NAME: &str = "__token__";
 /// What stands for whoever did not sign in, in access tokens.
-pub(super) const ANONYMOUS: &str = "anonymous";
+pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// Somebody who proved who they are, and how.
 #[derive(Debug, Clone)]
-pub(super) struct SignedIn {
+pub(crate) struct SignedIn {
     pub(super) account: AccountId,
     pub(super) operator: bool,
     /// The password that the account has; it was shown where no token was.
@@ -38,10 +38,25 @@ pub(super) struct SignedIn {
 }
 
 impl SignedIn {
+    /// Somebody whom another provider vouched for, and whose account is [admitted](Embedded::admit).
+    pub(crate) fn elsewhere(account: AccountId, operator: bool) -> Self {
+        Self { account, operator, password: None, token: None }
+    }
+
     /// The most that it may do. A token's is never [`Ceiling::Unlimited`], which is what changing a
     /// password or making a token takes: whoever finds a token must not get more by it.
     pub(super) fn ceiling(&self) -> Ceiling {
         self.token.as_ref().map_or(Ceiling::Unlimited, |(_, record)| ceiling_by(record))
+    }
+
+    /// Which account.
+    pub(crate) fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// Whether another provider must vouch for it again before it is good.
+    pub(crate) fn needs_upstream(&self) -> bool {
+        self.token.as_ref().is_some_and(|(_, record)| record.upstream.is_some())
     }
 
     /// How an access token names it.
@@ -49,11 +64,11 @@ impl SignedIn {
         match (&self.token, &self.password) {
             (Some((id, _)), _) => Subject::by_token(&self.account, id),
             (None, Some(password)) => Subject::by_password(&self.account, password),
-            (None, None) => self.account.to_string(),
+            (None, None) => Subject::by_provider(&self.account),
         }
     }
 
-    pub(super) fn caller(&self, origin: Origin) -> Caller {
+    pub(crate) fn caller(&self, origin: Origin) -> Caller {
         Caller {
             principal: Principal::Known(self.account.principal()),
             ceiling: self.ceiling(),
@@ -74,7 +89,7 @@ fn ceiling_by(record: &TokenRecord) -> Ceiling {
 /// All that can be done with content and tenants.
 fn everything() -> Grant {
     let actions = vec![Action::List, Action::Pull, Action::Push, Action::Delete, Action::Manage];
-    Grant { organisation: None, registry: None, repository: None, actions }
+    Grant { organisation: None, registry: None, repository: None, below: false, actions }
 }
 
 #[async_trait]
@@ -189,7 +204,7 @@ impl Embedded {
                     record
                 };
                 if let Some(stored) = &record.password {
-                    self.0.cache.remember(user, password.expose(), stored);
+                    self.0.cache.remember(user, password.expose(), stored, ());
                 }
                 Ok(by(&id, &record))
             }
@@ -226,12 +241,15 @@ impl Embedded {
         origin: &Origin,
     ) -> Result<SignedIn, IdentityError> {
         let found = self.live_token(token, used_for).await?;
-        let named = |record: &TokenRecord| {
-            user.is_none_or(|user| user == ANY_NAME || user == record.owner.name.as_str())
-        };
         let account = match &found {
-            Some((_, record)) if named(record) => self.active(&record.owner).await?,
-            _ => None,
+            Some((_, record)) => self.active(&record.owner).await?.filter(|account| {
+                user.is_none_or(|user| {
+                    user == ANY_NAME
+                        || user == record.owner.name.as_str()
+                        || account.alias.as_deref() == Some(user)
+                })
+            }),
+            None => None,
         };
         let (Some((id, record)), Some(account)) = (found, account) else {
             // 256 bits can't be guessed: what is limited is the filling of the trail.
@@ -306,6 +324,16 @@ impl Embedded {
         Ok(vouched(Caller::known(subject.account.principal()), &credentials))
     }
 
+    /// Whether this account is there and not shut out.
+    pub(crate) async fn is_active(&self, id: &AccountId) -> Result<bool, IdentityError> {
+        Ok(self.active(id).await?.is_some())
+    }
+
+    /// What another provider calls this account.
+    pub(crate) async fn alias(&self, id: &AccountId) -> Result<Option<String>, IdentityError> {
+        Ok(self.active(id).await?.and_then(|account| account.alias))
+    }
+
     /// The account, where it may sign in.
     async fn active(&self, id: &AccountId) -> Result<Option<AccountRecord>, IdentityError> {
         match self.account(id).await {
@@ -319,13 +347,22 @@ impl Embedded {
         self.0.cache.knows(user, password.expose(), stored)
     }
 
-    fn gate(&self, user: &str) -> &tokio::sync::Mutex<()> {
+    /// Whether this is the name of a user of the installation's own, who may be shut out or deleted.
+    pub(crate) async fn has_user(&self, user: &str) -> Result<bool, IdentityError> {
+        let Ok(name) = user.parse::<AccountName>() else { return Ok(false) };
+        let key = records::account(&AccountId::user(name));
+        Ok(self.0.records.get(key).await.map_err(away)?.is_some())
+    }
+
+    /// Sign-ins of one name wait here for each other.
+    pub(crate) fn gate(&self, user: &str) -> &tokio::sync::Mutex<()> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(user);
         let at = usize::try_from(hash % self.0.gates.len() as u64).unwrap_or_default();
         self.0.gates.get(at).expect("the rest of a division by the length is below it")
     }
 
-    fn take_guess(&self, user: &str, origin: &Origin) -> Result<(), IdentityError> {
+    /// Counts a try of a password that is not remembered.
+    pub(crate) fn take_guess(&self, user: &str, origin: &Origin) -> Result<(), IdentityError> {
         // Who comes without an address shares one.
         let client = origin.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let taken = self.0.guesses.take(user, client);
@@ -334,7 +371,7 @@ impl Embedded {
 
     /// Writes the line of a sign-in. A store without room refuses the line, not who needs to
     /// sign in to make room.
-    async fn record(
+    pub(crate) async fn record(
         &self,
         principal: String,
         origin: &Origin,
@@ -360,6 +397,6 @@ fn by(id: &AccountId, record: &AccountRecord) -> SignedIn {
     SignedIn { account: id.clone(), operator: record.operator, password, token: None }
 }
 
-fn away(error: impl std::fmt::Display) -> IdentityError {
+pub(crate) fn away(error: impl std::fmt::Display) -> IdentityError {
     IdentityError::Unavailable(error.to_string())
 }

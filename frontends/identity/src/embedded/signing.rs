@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::records::{self, SigningKey, SigningRecord};
 use super::{AccountsError, Embedded, changed};
+use crate::record::Damaged;
 use crate::seal::{MasterKey, SealError};
 use crate::token::{Granted, KeySet, MAX_LIFETIME, TokenError, TokenKey};
 
@@ -79,7 +80,7 @@ fn open(record: &SigningRecord, master: &MasterKey) -> Result<KeySet, AccountsEr
         keys.push(TokenKey::from_parts(key.id.clone(), secret));
     }
     if keys.is_empty() {
-        return Err(AccountsError::Damaged { reason: "there is no signing key".to_owned() });
+        return Err(Damaged { reason: "there is no signing key".to_owned() }.into());
     }
     Ok(KeySet::new(keys.remove(0), keys))
 }

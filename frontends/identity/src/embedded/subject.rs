@@ -3,6 +3,7 @@
 //! ```text
 //! user:ann~<mark>     by the password that has this mark
 //! robot:ci#<id>       by the machine token of this id
+//! cognito:<sub>@      by another provider, which has vouched for it
 //! ```
 //!
 //! A token ends with what it was given for: a revoked machine token, or a password that is no more
@@ -11,13 +12,15 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::account::AccountId;
+use crate::account::{AccountId, Kind};
 use crate::password::StoredPassword;
 
 /// Between the account and a machine token's id; neither stands in a name.
 const BY_TOKEN: char = '#';
 /// Between the account and its password's mark.
 const BY_PASSWORD: char = '~';
+/// Behind an account that another provider vouched for.
+const BY_PROVIDER: char = '@';
 
 /// Whom a token is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,7 @@ pub(super) struct Subject {
 enum By {
     Token(String),
     Password(String),
+    Provider,
 }
 
 impl Subject {
@@ -43,14 +47,23 @@ impl Subject {
         format!("{account}{BY_PASSWORD}{}", mark(password))
     }
 
+    /// The text for whom another provider vouched for.
+    pub(super) fn by_provider(account: &AccountId) -> String {
+        format!("{account}{BY_PROVIDER}")
+    }
+
     /// Whom the text of a token names.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let at = text.find([BY_TOKEN, BY_PASSWORD])?;
+        let at = text.find([BY_TOKEN, BY_PASSWORD, BY_PROVIDER])?;
         let (account, rest) = text.split_at_checked(at)?;
-        let account = account.parse().ok()?;
-        let by = match rest.strip_prefix(BY_TOKEN) {
-            Some(id) => By::Token(id.to_owned()),
-            None => By::Password(rest.strip_prefix(BY_PASSWORD)?.to_owned()),
+        let account: AccountId = account.parse().ok()?;
+        let by = if let Some(id) = rest.strip_prefix(BY_TOKEN) {
+            By::Token(id.to_owned())
+        } else if let Some(mark) = rest.strip_prefix(BY_PASSWORD) {
+            By::Password(mark.to_owned())
+        } else {
+            let elsewhere = rest.len() == BY_PROVIDER.len_utf8() && account.kind == Kind::Cognito;
+            elsewhere.then_some(By::Provider)?
         };
         Some(Self { account, by })
     }
@@ -59,14 +72,14 @@ impl Subject {
     pub(super) fn token(&self) -> Option<&str> {
         match &self.by {
             By::Token(id) => Some(id),
-            By::Password(_) => None,
+            By::Password(_) | By::Provider => None,
         }
     }
 
     /// Whether the account still has the password it signed in by, if it did by one.
     pub(super) fn is_of(&self, password: Option<&StoredPassword>) -> bool {
         match &self.by {
-            By::Token(_) => true,
+            By::Token(_) | By::Provider => true,
             By::Password(mark) => password.is_some_and(|now| self::mark(now) == *mark),
         }
     }
@@ -93,7 +106,12 @@ mod tests {
         assert_eq!((&by_password.account, by_password.token()), (&account, None));
         assert!(by_password.is_of(Some(&old)));
         assert!(!by_password.is_of(Some(&new)) && !by_password.is_of(None));
-        for bad in ["", "user:ann", "ann#1", "#", "user:Ann~1"] {
+        let person: AccountId = "cognito:0f".parse().unwrap();
+        let elsewhere = Subject::parse(&Subject::by_provider(&person)).unwrap();
+        assert_eq!((&elsewhere.account, elsewhere.token()), (&person, None));
+        let bad =
+            ["", "user:ann", "ann#1", "#", "user:Ann~1", "user:ann@", "robot:ci@", "cognito:0f@x"];
+        for bad in bad {
             assert_eq!(Subject::parse(bad), None, "{bad}");
         }
     }

@@ -21,6 +21,7 @@ fn pull_of(organisation: &str) -> Reach {
         organisation: Some(organisation.parse().unwrap()),
         registry: None,
         repository: None,
+        below: false,
         actions: vec![Action::List, Action::Pull],
     }])
 }

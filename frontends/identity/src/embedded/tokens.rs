@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
-use strongroom_engine::access::Caller;
+use strongroom_engine::access::{Caller, Grant};
 use strongroom_engine::audit::SYSTEM;
 use strongroom_engine::extension::Batch;
+use strongroom_http::auth::Secret;
 
 use super::records::{self, AccountRecord, TokenRecord};
-use super::{AccountsError, Embedded, changed, demand_own};
-use crate::account::{AccountId, Reach, TokenInfo, TokenUse};
+use super::{AccountsError, Embedded, SignedIn, changed, demand_own};
+use crate::account::{AccountId, Kind, Reach, TokenInfo, TokenUse};
+use crate::seal::SealError;
 use crate::secret::{MachineToken, TokenHash};
 
 /// The longest label, in bytes.
@@ -50,6 +52,11 @@ pub(super) fn id_of(hash: &TokenHash) -> String {
     format!("{:016x}", u64::from_be_bytes(first))
 }
 
+/// What another provider's refresh token is sealed for: this token of ours and no other.
+fn upstream_context(id: &str) -> String {
+    format!("identity/upstream/{id}")
+}
+
 impl Embedded {
     /// Makes a token, which is returned this once; for operators, and for whose it is.
     pub async fn create_token(
@@ -67,6 +74,12 @@ impl Embedded {
         by: &Caller,
         new: NewToken,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
+        if new.owner.kind == Kind::Workload {
+            return Err(AccountsError::Invalid(format!(
+                "{} gets its tokens by exchange alone; a robot can have one that lasts",
+                new.owner
+            )));
+        }
         if new.label.len() > MAX_LABEL || new.label.chars().any(char::is_control) {
             return Err(AccountsError::Invalid(format!(
                 "a label is one line of at most {MAX_LABEL} bytes"
@@ -86,7 +99,25 @@ impl Embedded {
                 new.owner
             )));
         }
-        self.make(by, new, TokenUse::Access, None).await
+        self.make(by, new, TokenUse::Access, None, None).await
+    }
+
+    /// Makes the short token of a workload, for one that its issuer signed.
+    pub(crate) async fn workload_token(
+        &self,
+        by: &Caller,
+        owner: AccountId,
+        label: String,
+        reach: Vec<Grant>,
+        lifetime: Duration,
+    ) -> Result<MachineToken, AccountsError> {
+        if self.prune(by, &owner).await? >= MAX_TOKENS {
+            return Err(AccountsError::Invalid(format!(
+                "{owner} has {MAX_TOKENS} live tokens; some must end first"
+            )));
+        }
+        let new = NewToken { owner, label, reach: Reach::Only(reach), lifetime: Some(lifetime) };
+        Ok(self.make(by, new, TokenUse::Access, None, None).await?.1)
     }
 
     /// Makes a refresh token; the oldest ones make room for it. It ends with its `parent`, the token
@@ -96,9 +127,19 @@ impl Embedded {
         by: &Caller,
         new: NewToken,
         parent: Option<String>,
+        upstream: Option<&Secret>,
     ) -> Result<MachineToken, AccountsError> {
         self.make_room(by, &new.owner).await?;
-        Ok(self.make(by, new, TokenUse::Refresh, parent).await?.1)
+        Ok(self.make(by, new, TokenUse::Refresh, parent, upstream).await?.1)
+    }
+
+    /// What another provider gave for this refresh token, where it did.
+    pub(crate) fn upstream(&self, signed_in: &SignedIn) -> Result<Option<Secret>, AccountsError> {
+        let Some((id, record)) = &signed_in.token else { return Ok(None) };
+        let Some(sealed) = &record.upstream else { return Ok(None) };
+        let opened = self.0.master.open(&upstream_context(id), sealed)?;
+        let text = String::from_utf8(opened).map_err(|_| SealError::Wrong)?;
+        Ok(Some(Secret::new(text)))
     }
 
     async fn make(
@@ -107,12 +148,17 @@ impl Embedded {
         new: NewToken,
         used_for: TokenUse,
         parent: Option<String>,
+        upstream: Option<&Secret>,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
         let (account, version) = self.account(&new.owner).await?;
         let now = self.0.records.now().await?;
         let token = MachineToken::generate(&*self.0.seams.entropy);
         let hash = token.hash();
         let id = id_of(&hash);
+        let sealed = upstream.map(|secret| {
+            let secret = secret.expose().as_bytes();
+            self.0.master.seal(&*self.0.seams.entropy, &upstream_context(&id), secret)
+        });
         let record = TokenRecord {
             hash,
             used_for,
@@ -122,6 +168,7 @@ impl Embedded {
             created_at: now,
             expires_at: new.lifetime.map(|lifetime| now.plus(lifetime)),
             parent,
+            upstream: sealed.transpose()?,
         };
         let change = match used_for {
             TokenUse::Access => "token made",
@@ -216,7 +263,7 @@ impl Embedded {
             return Ok(None);
         }
         let entry = self.0.records.get(records::token(id)).await?;
-        entry.map(|entry| records::decode(&entry.value)).transpose()
+        Ok(entry.map(|entry| records::decode(&entry.value)).transpose()?)
     }
 
     /// All tokens of an account, refresh tokens too.

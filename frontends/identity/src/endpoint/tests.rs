@@ -49,7 +49,8 @@ async fn send(house: &House, request: Request<RequestBody>) -> Answer {
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     let origin = TrustedProxies::default().origin(peer, false, None, &HeaderMap::new());
     let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
-    let response = answer(&house.identity, request, &context).await;
+    let providers = Identity::new(house.engine.clone(), house.identity.clone(), None);
+    let response = answer(&providers, request, &context).await;
     assert_eq!(context.route(), "token");
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

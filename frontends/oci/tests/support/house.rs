@@ -88,6 +88,7 @@ impl House {
             organisation: Some(place.organisation().clone()),
             registry: Some(place.registry().clone()),
             repository: Some(place.repository().clone()),
+            below: false,
             actions: NARROW.1.to_vec(),
         };
         house.narrow = house.token(Reach::Only(vec![grant]), None).await.1;

@@ -60,6 +60,7 @@ fn bearer(token: &str) -> Vouched {
         organisation: Some(organisation.parse().unwrap()),
         registry: Some(registry.parse().unwrap()),
         repository: Some(repository.parse().unwrap()),
+        below: false,
         actions,
     };
     let sought = if action == "pull" { "pull" } else { "pull,push" };

@@ -194,6 +194,7 @@ fn reach(places: Vec<Place>, can: &[Can]) -> Reach {
         organisation: Some(place.organisation),
         registry: place.registry,
         repository: place.repository,
+        below: false,
         actions: actions.clone(),
     });
     Reach::Only(grants.collect())
