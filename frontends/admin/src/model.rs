@@ -395,6 +395,7 @@ impl From<Reaches> for Grant {
             organisation: of.organisation,
             registry: of.registry,
             repository: of.repository,
+            below: false,
             actions: of.actions.into_iter().map(Action::from).collect(),
         }
     }
