@@ -3,9 +3,12 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use strongroom_engine::access::{self, Action, Grant};
+use strongroom_engine::manifest::ManifestKind;
 use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
+use strongroom_engine::pattern::Pattern;
+use strongroom_engine::retention::{self, RetentionRule};
 use strongroom_engine::seam::Timestamp;
-use strongroom_engine::tenancy;
+use strongroom_engine::{ManifestInfo, TagInfo, tenancy};
 use strongroom_identity::account::{self, Account, Reach};
 use utoipa::ToSchema;
 
@@ -238,6 +241,12 @@ pub(crate) struct Registry {
     pub(crate) public: bool,
     /// Whether a manifest may name what is not there.
     pub(crate) sparse_indexes: bool,
+    /// Tags of these names, once set, neither move nor go.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) immutable_tags: Vec<Pattern>,
+    /// What expires.
+    #[schema(value_type = Vec<RuleShape>)]
+    pub(crate) retention: Vec<RetentionRule>,
     pub(crate) created_at: Time,
 }
 
@@ -248,6 +257,8 @@ impl From<tenancy::Registry> for Registry {
             name: of.name.to_string(),
             public: of.settings.public,
             sparse_indexes: of.settings.sparse_indexes,
+            immutable_tags: of.settings.immutable_tags,
+            retention: of.settings.retention,
             created_at: Time(of.created_at),
         }
     }
@@ -263,6 +274,14 @@ pub(crate) struct NewRegistry {
     pub(crate) public: bool,
     #[serde(default)]
     pub(crate) sparse_indexes: bool,
+    /// Tags of these names, once set, neither move nor go.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 32)]
+    pub(crate) immutable_tags: Vec<Pattern>,
+    /// What expires.
+    #[serde(default)]
+    #[schema(value_type = Vec<RuleShape>, max_items = 32)]
+    pub(crate) retention: Vec<RetentionRule>,
 }
 
 /// Settings of a registry; what is absent stays.
@@ -273,19 +292,193 @@ pub(crate) struct RegistryChange {
     pub(crate) public: Option<bool>,
     #[serde(default)]
     pub(crate) sparse_indexes: Option<bool>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, max_items = 32)]
+    pub(crate) immutable_tags: Option<Vec<Pattern>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<RuleShape>>, max_items = 32)]
+    pub(crate) retention: Option<Vec<RetentionRule>>,
 }
 
-/// A manifest.
+/// A repository of a registry.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Repository {
+    /// What never changes about it.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) created_at: Time,
+}
+
+impl From<tenancy::RepositoryInfo> for Repository {
+    fn from(of: tenancy::RepositoryInfo) -> Self {
+        Self { id: of.id.to_string(), name: of.name.to_string(), created_at: Time(of.created_at) }
+    }
+}
+
+/// A tag of a repository.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tag {
+    pub(crate) tag: String,
+    /// What it points at.
+    pub(crate) digest: String,
+    pub(crate) media_type: String,
+    /// The bytes of that manifest itself.
+    pub(crate) size: u64,
+    /// When the tag was set.
+    pub(crate) set_at: Time,
+    /// When the manifest was pushed first.
+    pub(crate) pushed_at: Time,
+    /// When the manifest was pulled last, to the hour, where that is known.
+    pub(crate) pulled_at: Option<Time>,
+    /// Whether the registry's settings keep it from moving and going.
+    pub(crate) immutable: bool,
+}
+
+impl From<TagInfo> for Tag {
+    fn from(of: TagInfo) -> Self {
+        Self {
+            tag: of.tag.to_string(),
+            digest: of.digest.to_string(),
+            media_type: of.media_type,
+            size: of.size,
+            set_at: Time(of.set_at),
+            pushed_at: Time(of.pushed_at),
+            pulled_at: of.pulled_at.map(Time),
+            immutable: of.immutable,
+        }
+    }
+}
+
+/// Whether a manifest is of one thing, or an index of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    Image,
+    Index,
+}
+
+/// A manifest of a repository.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Manifest {
     pub(crate) digest: String,
     pub(crate) media_type: String,
+    pub(crate) kind: Form,
     pub(crate) artifact_type: Option<String>,
     /// The bytes of the manifest itself.
     pub(crate) size: u64,
+    /// The bytes of all that it names, where they are known.
+    pub(crate) content_bytes: Option<u64>,
+    /// What the entries of an index run on.
+    pub(crate) platforms: Vec<String>,
+    /// The tags that point at it, at most 100.
+    pub(crate) tags: Vec<String>,
+    /// Whether more tags point at it than are told.
+    pub(crate) more_tags: bool,
     /// What it refers to.
     pub(crate) subject: Option<String>,
     pub(crate) pushed_at: Time,
+    /// When it was pulled last, to the hour, where that is known.
+    pub(crate) pulled_at: Option<Time>,
+}
+
+impl From<ManifestInfo> for Manifest {
+    fn from(of: ManifestInfo) -> Self {
+        let kind = match of.kind {
+            ManifestKind::OciImage | ManifestKind::DockerImage => Form::Image,
+            ManifestKind::OciIndex | ManifestKind::DockerList => Form::Index,
+        };
+        Self {
+            digest: of.digest.to_string(),
+            media_type: of.media_type,
+            kind,
+            artifact_type: of.artifact_type,
+            size: of.size,
+            content_bytes: of.content_bytes,
+            platforms: of.platforms,
+            tags: of.tags.iter().map(ToString::to_string).collect(),
+            more_tags: of.more_tags,
+            subject: of.subject.as_ref().map(ToString::to_string),
+            pushed_at: Time(of.pushed_at),
+            pulled_at: of.pulled_at.map(Time),
+        }
+    }
+}
+
+/// A rule of what expires, as it is described; the engine's own type reads it.
+#[derive(ToSchema)]
+#[schema(as = RetentionRule)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is there to be described")]
+pub(crate) enum RuleShape {
+    Tags(TagRuleShape),
+    Untagged(UntaggedRuleShape),
+}
+
+/// Which tags a rule is about, and which of those it keeps; at least one reason to keep.
+#[derive(ToSchema)]
+#[schema(as = TagRule)]
+#[serde(default, deny_unknown_fields)]
+#[expect(dead_code, reason = "it is there to be described")]
+pub(crate) struct TagRuleShape {
+    /// Only in repositories of these names.
+    repositories: Option<String>,
+    /// Only tags of these names.
+    tags: Option<String>,
+    /// Keep whatever it selects.
+    keep_all: bool,
+    /// Keep so many in each repository, those that were set last.
+    keep_last: Option<u32>,
+    /// Keep what was set within so many days.
+    keep_pushed_days: Option<u32>,
+    /// Keep what was pulled within so many days.
+    keep_pulled_days: Option<u32>,
+}
+
+/// How long manifests without a tag stay.
+#[derive(ToSchema)]
+#[schema(as = UntaggedRule)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "it is there to be described")]
+pub(crate) struct UntaggedRuleShape {
+    /// Only in repositories of these names.
+    repositories: Option<String>,
+    /// Keep what was pushed or pulled within so many days.
+    keep_days: u32,
+}
+
+/// Rules to be tried.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRules {
+    /// The rules; those that are set where null.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<RuleShape>>)]
+    pub(crate) rules: Option<Vec<RetentionRule>>,
+}
+
+/// Something that expires.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Expiring {
+    pub(crate) repository: String,
+    /// The tag; null for a manifest that has none.
+    pub(crate) tag: Option<String>,
+    pub(crate) digest: String,
+    /// Whether the manifest goes too.
+    pub(crate) manifest_too: bool,
+    /// Why, in words.
+    pub(crate) why: String,
+}
+
+impl From<retention::Expiring> for Expiring {
+    fn from(of: retention::Expiring) -> Self {
+        Self {
+            repository: of.repository.to_string(),
+            tag: of.tag.as_ref().map(ToString::to_string),
+            digest: of.digest.to_string(),
+            manifest_too: of.manifest_too,
+            why: of.why.to_string(),
+        }
+    }
 }
 
 /// A manifest that refers to another.

@@ -205,6 +205,8 @@ impl From<Error> for Problem {
             }
             Error::LastAdmin { .. } => Self::new(Kind::LastOne, text),
             Error::InUse { .. } => Self::new(Kind::InUse, text),
+            Error::TagImmutable { .. } => Self::new(Kind::Forbidden, text),
+            Error::Changed { .. } => Self::new(Kind::Changed, text),
             Error::Collecting { .. } => Self::new(Kind::UnderWay, text),
             Error::Invalid(_) => Self::new(Kind::BadRequest, text),
             Error::Contended { .. } => Self::new(Kind::Away, text).retry_after(CONTENTION),

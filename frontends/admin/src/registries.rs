@@ -7,7 +7,8 @@ use strongroom_engine::tenancy::{self, RegistrySettings};
 use crate::Admin;
 use crate::input::Input;
 use crate::model::{
-    NewRegistry, Registry, RegistryChange, RegistryRole, RegistryUsage, Rename, SetRole,
+    Expiring, NewRegistry, NewRules, Registry, RegistryChange, RegistryRole, RegistryUsage, Rename,
+    SetRole,
 };
 use crate::organisations::principal;
 use crate::problem::{Kind, Problem};
@@ -30,7 +31,12 @@ impl Admin {
         input: &Input,
     ) -> Result<Reply, Problem> {
         let new: NewRegistry = input.json()?;
-        let settings = RegistrySettings { public: new.public, sparse_indexes: new.sparse_indexes };
+        let settings = RegistrySettings {
+            public: new.public,
+            sparse_indexes: new.sparse_indexes,
+            immutable_tags: new.immutable_tags,
+            retention: new.retention,
+        };
         let organisation = input.place("organisation")?;
         let made = self.0.engine.create_registry(caller, &organisation, &new.name, settings).await;
         let made = made.map_err(|error| Problem::from(error).at("/name"))?;
@@ -70,11 +76,36 @@ impl Admin {
     ) -> Result<Reply, Problem> {
         let change: RegistryChange = input.json()?;
         let (organisation, registry) = names(input)?;
-        let mut settings = self.same_registry(caller, input).await?.settings;
+        let now = self.same_registry(caller, input).await?;
+        let mut settings = now.settings;
         settings.public = change.public.unwrap_or(settings.public);
         settings.sparse_indexes = change.sparse_indexes.unwrap_or(settings.sparse_indexes);
-        let set = self.0.engine.set_registry(caller, &organisation, &registry, settings).await?;
+        if let Some(tags) = change.immutable_tags {
+            settings.immutable_tags = tags;
+        }
+        if let Some(rules) = change.retention {
+            settings.retention = rules;
+        }
+        // What was not named stays as it is now, not as it was when it was read.
+        let expected = Some(now.version.as_str());
+        let engine = &self.0.engine;
+        let set =
+            engine.set_registry(caller, &organisation, &registry, &settings, expected).await?;
         Ok(Reply::json(&Registry::from(set)))
+    }
+
+    pub(crate) async fn preview_retention(
+        &self,
+        caller: &Caller,
+        input: &Input,
+    ) -> Result<Reply, Problem> {
+        let NewRules { rules } = input.json()?;
+        let ((organisation, registry), after) = (names(input)?, input.cursor()?);
+        let (engine, after, limit) = (&self.0.engine, after.as_deref(), input.limit());
+        let plan = engine
+            .plan_retention(caller, &organisation, &registry, rules.as_deref(), after, limit)
+            .await?;
+        Ok(Reply::page::<_, Expiring>(plan))
     }
 
     pub(crate) async fn rename_registry(

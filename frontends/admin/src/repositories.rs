@@ -2,12 +2,13 @@
 
 use strongroom_engine::access::{Action, Caller};
 use strongroom_engine::name::Reference;
+use strongroom_engine::tenancy::RepositoryFilter;
 use strongroom_engine::{Referrer as Referring, Repository};
 
 use crate::Admin;
 use crate::gate::path;
 use crate::input::Input;
-use crate::model::{Manifest, Referrer, Time};
+use crate::model::{self, Manifest, Referrer, Tag};
 use crate::problem::Problem;
 use crate::reply::Reply;
 
@@ -43,22 +44,62 @@ impl Admin {
         Ok(Reply::Empty)
     }
 
+    pub(crate) async fn list_repositories(
+        &self,
+        caller: &Caller,
+        input: &Input,
+    ) -> Result<Reply, Problem> {
+        let (organisation, registry) = (input.place("organisation")?, input.place("registry")?);
+        let text = |name| input.query(name).map(str::to_owned);
+        let filter = RepositoryFilter { prefix: text("prefix"), contains: text("search") };
+        let (engine, after, limit) = (&self.0.engine, input.cursor()?, input.limit());
+        let page = engine
+            .repositories(caller, &organisation, &registry, &filter, after.as_deref(), limit)
+            .await?;
+        Ok(Reply::page::<_, model::Repository>(page))
+    }
+
+    pub(crate) async fn delete_repository(
+        &self,
+        caller: &Caller,
+        input: &Input,
+    ) -> Result<Reply, Problem> {
+        self.0.engine.delete_repository(caller, &path(input)?).await?;
+        Ok(Reply::Empty)
+    }
+
+    pub(crate) async fn list_tags(&self, caller: &Caller, input: &Input) -> Result<Reply, Problem> {
+        let after = input.cursor()?;
+        let repository = self.open(caller, input, Action::List).await?;
+        let page = repository.tag_infos(after.as_deref(), input.limit()).await?;
+        Ok(Reply::page::<_, Tag>(page))
+    }
+
+    pub(crate) async fn get_tag(&self, caller: &Caller, input: &Input) -> Result<Reply, Problem> {
+        let tag = input.place("tag")?;
+        let repository = self.open(caller, input, Action::List).await?;
+        Ok(Reply::json(&Tag::from(repository.tag_info(&tag).await?)))
+    }
+
+    pub(crate) async fn list_manifests(
+        &self,
+        caller: &Caller,
+        input: &Input,
+    ) -> Result<Reply, Problem> {
+        let after = input.cursor()?;
+        let repository = self.open(caller, input, Action::List).await?;
+        let page = repository.manifests(after.as_deref(), input.limit()).await?;
+        Ok(Reply::page::<_, Manifest>(page))
+    }
+
     pub(crate) async fn get_manifest(
         &self,
         caller: &Caller,
         input: &Input,
     ) -> Result<Reply, Problem> {
         let digest = Reference::Digest(input.place("digest")?);
-        let repository = self.open(caller, input, Action::Pull).await?;
-        let manifest = repository.stat_manifest(&digest).await?;
-        Ok(Reply::json(&Manifest {
-            digest: manifest.digest.to_string(),
-            media_type: manifest.media_type.to_string(),
-            artifact_type: manifest.artifact_type.clone(),
-            size: manifest.bytes.len() as u64,
-            subject: manifest.subject.as_ref().map(ToString::to_string),
-            pushed_at: Time(manifest.pushed_at),
-        }))
+        let repository = self.open(caller, input, Action::List).await?;
+        Ok(Reply::json(&Manifest::from(repository.manifest_info(&digest).await?)))
     }
 
     pub(crate) async fn delete_manifest(

@@ -86,6 +86,10 @@ const LIMIT: Param = Param {
     kind: Kind::Count(MAX_LIMIT),
     about: "The most items of the page. A page may have fewer and not be the last.",
 };
+const PREFIX: Param =
+    Param { name: "prefix", kind: Kind::Text(255), about: "Only those whose name begins so." };
+const SEARCH: Param =
+    Param { name: "search", kind: Kind::Text(255), about: "Only those whose name has this in it." };
 const FORCE: Param =
     Param { name: "force", kind: Kind::Flag, about: "Also where there is something in it." };
 const ALL: Param = Param {
@@ -277,10 +281,28 @@ routes! {
     RemoveRegistryRole("Take somebody's role in this registry") =
         delete("/organisations/{organisation}/registries/{registry}/members/{principal}", Allowed(Manage));
 
+    PreviewRetention("What a registry's rules would remove now, and why; or what other rules would") =
+        Spec {
+            status: StatusCode::OK,
+            creates: false,
+            ..create("/organisations/{organisation}/registries/{registry}/retention/preview", Allowed(Manage), of::<m::NewRules>(), page::<m::Expiring>())
+        }.with(&[CURSOR, LIMIT]);
+
+    ListRepositories("The repositories of a registry, in the order of their names") =
+        list("/organisations/{organisation}/registries/{registry}/repositories", Allowed(List), page::<m::Repository>())
+            .with(&[PREFIX, SEARCH]);
+    DeleteRepository("Delete a repository with all that is in it") =
+        delete("/organisations/{organisation}/registries/{registry}/repositories/{repository}", Allowed(Manage));
+    ListTags("The tags of a repository, in their order") =
+        list("/organisations/{organisation}/registries/{registry}/repositories/{repository}/tags", Allowed(List), page::<m::Tag>());
+    GetTag("A tag, and what it points at") =
+        get("/organisations/{organisation}/registries/{registry}/repositories/{repository}/tags/{tag}", Allowed(List), of::<m::Tag>());
+    ListManifests("The manifests of a repository, in the order of their first push") =
+        list("/organisations/{organisation}/registries/{registry}/repositories/{repository}/manifests", Allowed(List), page::<m::Manifest>());
     DeleteTag("Remove a tag; its manifest stays") =
         delete("/organisations/{organisation}/registries/{registry}/repositories/{repository}/tags/{tag}", Allowed(Delete));
     GetManifest("A manifest; looking at it is no pull") =
-        get("/organisations/{organisation}/registries/{registry}/repositories/{repository}/manifests/{digest}", Allowed(Pull), of::<m::Manifest>());
+        get("/organisations/{organisation}/registries/{registry}/repositories/{repository}/manifests/{digest}", Allowed(List), of::<m::Manifest>());
     DeleteManifest("Delete a manifest and its tags, by its digest") =
         delete("/organisations/{organisation}/registries/{registry}/repositories/{repository}/manifests/{digest}", Allowed(Delete));
     ListReferrers("What refers to a digest") =
@@ -435,7 +457,8 @@ mod tests {
             let harmless = matches!(access, Access::Open | Access::Shown);
             assert!(method == Method::GET || !harmless, "{route:?}");
             assert!(body.is_none() || method != Method::GET, "{route:?}");
-            assert_eq!(creates, method == Method::POST, "{route:?}");
+            let looks = *route == Route::PreviewRetention;
+            assert_eq!(creates, method == Method::POST && !looks, "{route:?}");
             let mut names: Vec<_> = query.iter().map(|param| param.name).collect();
             names.sort_unstable();
             names.dedup();

@@ -85,7 +85,9 @@ async fn threat_a11_a_token_does_with_tenants_what_its_owner_may_and_nothing_els
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn threat_c26_every_route_that_changes_something_leaves_one_line() {
     let mut checked = 0;
-    for route in Route::ALL.iter().filter(|route| route.spec().method != http::Method::GET) {
+    for route in Route::ALL.iter().filter(|route| {
+        route.spec().method != http::Method::GET && **route != Route::PreviewRetention
+    }) {
         let house = House::new().await;
         let caller = match route.spec().access {
             Access::Operator => "operator",

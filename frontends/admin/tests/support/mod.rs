@@ -286,6 +286,7 @@ pub(crate) fn body(route: Route) -> Option<Value> {
         Route::SetOperator => json!({ "operator": true }),
         Route::SetPassword => json!({ "password": "another horse" }),
         Route::StartJob => json!({ "kind": "scrub" }),
+        Route::PreviewRetention => json!({ "rules": [{ "tags": { "keep_last": 0 } }] }),
         other => panic!("{other:?} has a body that no test sends"),
     })
 }
