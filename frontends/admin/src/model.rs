@@ -415,10 +415,9 @@ pub(crate) enum RuleShape {
 }
 
 /// Which tags a rule is about, and which of those it keeps; at least one reason to keep.
-#[derive(ToSchema)]
+#[derive(Default, ToSchema)]
 #[schema(as = TagRule)]
 #[serde(default, deny_unknown_fields)]
-#[expect(dead_code, reason = "it is there to be described")]
 pub(crate) struct TagRuleShape {
     /// Only in repositories of these names.
     repositories: Option<String>,

@@ -55,7 +55,8 @@ impl Oci {
         let admitted = match gate::admit(&*self.identity, &input.headers, context).await {
             Ok(admitted) => admitted,
             Err(
-                error @ (GateError::Credentials(_) | GateError::Identity(IdentityError::Wrong | IdentityError::ActFirst(_))),
+                error @ (GateError::Credentials(_)
+                | GateError::Identity(IdentityError::Wrong | IdentityError::ActFirst(_))),
             ) => {
                 let refusal = Refusal::InvalidToken;
                 return Err(self.unauthorized(&challenge, refusal, error.to_string()));

@@ -124,6 +124,7 @@ async fn threat_a11_tokens_do_what_they_are_for_and_wrong_ones_are_never_nobody(
             organisation: Some("acme".parse().unwrap()),
             registry: Some("main".parse().unwrap()),
             repository: Some("foo".parse().unwrap()),
+            below: false,
             actions: actions.to_vec(),
         };
         Reach::Only(vec![grant])

@@ -253,15 +253,14 @@ fn oci(config: &Config) -> strongroom_oci::Settings {
 
 fn pypi(config: &Config) -> strongroom_pypi::Settings {
     let redirects = &config.redirects;
-    strongroom_pypi::Settings {
-        file_max_bytes: config.pypi.max_file.bytes(),
-        page_cache_bytes: config.pypi.page_cache.bytes(),
-        redirects: redirects.enabled.then(|| strongroom_pypi::Redirects {
-            min_bytes: redirects.min_size.bytes(),
-            expires: redirects.expires.duration(),
-        }),
-        ..strongroom_pypi::Settings::default()
-    }
+    let mut settings = strongroom_pypi::Settings::default();
+    settings.file_max_bytes = config.pypi.max_file.bytes();
+    settings.page_cache_bytes = config.pypi.page_cache.bytes();
+    settings.redirects = redirects.enabled.then(|| strongroom_pypi::Redirects {
+        min_bytes: redirects.min_size.bytes(),
+        expires: redirects.expires.duration(),
+    });
+    settings
 }
 
 fn limits(config: &config::Limits) -> Limits {

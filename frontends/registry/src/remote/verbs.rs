@@ -180,16 +180,20 @@ async fn registry(session: &Session, verb: RegistryVerb) -> Result<Outcome, Fail
             let items = client.all(&all(&organisation), MOST).await?;
             Ok(listed(items, &[("NAME", "name"), ("PUBLIC", "public"), ("CREATED", "created_at")]))
         }
-        RegistryVerb::Set { path, public, sparse_indexes, .. } => {
+        RegistryVerb::Set { path, public, sparse_indexes, immutable_tags } => {
             let mut body = Map::new();
             for (name, value) in [("public", public), ("sparse_indexes", sparse_indexes)] {
                 if let Some(value) = value {
                     body.insert(name.to_owned(), value.into());
                 }
             }
+            if let Some(patterns) = immutable_tags {
+                body.insert("immutable_tags".to_owned(), json!(patterns));
+            }
             let set = client.send(Method::PATCH, &at(&path), Some(&body.into())).await?;
             Ok(done(format!("{path} is set\n"), set))
         }
+        RegistryVerb::Retention(_) => Err(here("registry retention")),
         RegistryVerb::Rename { path, new } => {
             let body = json!({ "name": new });
             let renamed =
@@ -340,7 +344,7 @@ fn tokens_of(session: &Session, owner: &AccountId) -> Result<String, Failure> {
     match owner.kind {
         Kind::Robot => Ok(format!("{}/tokens", robot_at(&owner.name)?)),
         Kind::User if owner.name.as_str() == session.username => Ok("/tokens".to_owned()),
-        Kind::User => Err(Failure::usage(format!(
+        Kind::User | Kind::Cognito | Kind::Workload => Err(Failure::usage(format!(
             "from afar you make and list tokens of user:{} and of robots, not of {owner}",
             session.username
         ))),
@@ -405,6 +409,10 @@ async fn audit(session: &Session, verb: AuditVerb) -> Result<Outcome, Failure> {
         None => "/audit".to_owned(),
     };
     match verb {
+        AuditVerb::List { from: Some(_), .. } | AuditVerb::List { until: Some(_), .. } => {
+            Err(here("audit list with --from or --until"))
+        }
+        AuditVerb::Trim { .. } => Err(here("audit trim")),
         AuditVerb::List { organisation, principal, repository, kind, limit, .. } => {
             if kind.len() > 1 {
                 return Err(Failure::usage("from afar one --kind is asked for at a time"));
