@@ -8,6 +8,7 @@ mod lines;
 mod listings;
 mod races;
 pub(crate) mod support;
+mod told;
 mod tree;
 mod verified;
 mod walk;
