@@ -9,6 +9,7 @@ mod listings;
 mod races;
 mod revisions;
 pub(crate) mod support;
+mod told;
 mod tree;
 mod verified;
 mod walk;
