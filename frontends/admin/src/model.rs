@@ -317,6 +317,7 @@ impl From<tenancy::RepositoryInfo> for Repository {
 
 /// A tag of a repository.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the API")]
 pub(crate) struct Tag {
     pub(crate) tag: String,
     /// What it points at.
@@ -475,7 +476,7 @@ impl From<retention::Expiring> for Expiring {
             tag: of.tag.as_ref().map(ToString::to_string),
             digest: of.digest.to_string(),
             manifest_too: of.manifest_too,
-            why: of.why.to_string(),
+            why: of.why.clone(),
         }
     }
 }

@@ -198,14 +198,15 @@ impl From<Error> for Problem {
             | Error::BlobUnknown { .. }
             | Error::ManifestUnknown { .. }
             | Error::UploadUnknown { .. } => Self::new(Kind::NotFound, text),
-            Error::Denied { .. } | Error::QuotaExceeded { .. } => Self::new(Kind::Forbidden, text),
+            Error::Denied { .. } | Error::QuotaExceeded { .. } | Error::TagImmutable { .. } => {
+                Self::new(Kind::Forbidden, text)
+            }
             Error::NameTaken { .. } => Self::new(Kind::NameTaken, text),
             Error::NotEmpty { .. } => {
                 Self::new(Kind::NotEmpty, format!("{text}; `force` deletes it with that"))
             }
             Error::LastAdmin { .. } => Self::new(Kind::LastOne, text),
             Error::InUse { .. } => Self::new(Kind::InUse, text),
-            Error::TagImmutable { .. } => Self::new(Kind::Forbidden, text),
             Error::Changed { .. } => Self::new(Kind::Changed, text),
             Error::Collecting { .. } => Self::new(Kind::UnderWay, text),
             Error::Invalid(_) => Self::new(Kind::BadRequest, text),

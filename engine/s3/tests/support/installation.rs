@@ -70,7 +70,7 @@ impl Installation {
         let acme = "acme".parse().unwrap();
         engine.create_organisation(&caller(), &acme, None, None).await.unwrap();
         let main = "main".parse().unwrap();
-        let settings = RegistrySettings { public: false, sparse_indexes: false };
+        let settings = RegistrySettings::default();
         engine.create_registry(&caller(), &acme, &main, settings).await.unwrap();
         Self { engine, proxy, clock, prefix: options.prefix }
     }

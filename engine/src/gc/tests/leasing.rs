@@ -33,7 +33,7 @@ async fn the_right_of_a_killed_collector_ends_and_the_next_takes_over_what_it_le
     let killed = Lease::take(&world.engine.core).await.unwrap();
     drop(killed);
     assert!(refused(&world).await);
-    world.clock.advance(MINUTE - Duration::from_millis(1));
+    world.clock.advance(MINUTE.checked_sub(Duration::from_millis(1)).unwrap());
     assert!(refused(&world).await, "it stands to its end");
     world.clock.advance(Duration::from_millis(1));
 

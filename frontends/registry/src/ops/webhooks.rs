@@ -18,7 +18,7 @@ pub(crate) enum WebhookVerb {
     Create {
         /// ORGANISATION/REGISTRY
         path: RegistryPath,
-        /// Where its events go: https://HOST/PATH
+        /// Where its events go: `https://HOST/PATH`
         url: Target,
         /// Only these events, as `manifest_pushed` or `pulled`; may be given again [default: what changes
         /// manifests, tags and repositories]

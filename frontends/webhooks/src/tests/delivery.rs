@@ -237,7 +237,10 @@ async fn a_hook_may_ask_for_changes_of_its_registry() {
     let hook = yard.hook(&receiver, &["registry_changed"]).await;
     let settings = RegistrySettings { public: true, ..RegistrySettings::default() };
     for registry in [main_registry(), "other".parse().unwrap()] {
-        yard.engine.set_registry(&caller("ann"), &acme(), &registry, settings).await.unwrap();
+        yard.engine
+            .set_registry(&caller("ann"), &acme(), &registry, &settings, None)
+            .await
+            .unwrap();
     }
     yard.turn(hook.id).await;
     let told = receiver.received();
