@@ -125,7 +125,7 @@ async fn answer(
     kept: Arc<Mutex<Kept>>,
 ) -> Result<Response<http_body_util::combinators::BoxBody<Bytes, Infallible>>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let path = head.uri.path_and_query().unwrap().as_str().to_owned();
     let reply = {
         let mut kept = kept.lock().unwrap();
