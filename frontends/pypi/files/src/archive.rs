@@ -2,7 +2,7 @@
 //!
 //! The raw records are read here and not by a crate that reads archives, since such a crate, as any
 //! unpacker, passes over what must be seen: bytes that one reader takes and another does not. What is
-//! accepted has one reading; `tests` hold the list of entries against that of `CPython`.
+//! accepted has one reading.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -217,6 +217,3 @@ fn names_same(stem: &str, name: &FileName) -> bool {
 fn too_large(name: &str, got: u64, max: u64) -> ArchiveError {
     ArchiveError::LargeMember { name: quote(name), got, max }
 }
-
-#[cfg(test)]
-mod tests;
