@@ -217,3 +217,6 @@ fn names_same(stem: &str, name: &FileName) -> bool {
 fn too_large(name: &str, got: u64, max: u64) -> ArchiveError {
     ArchiveError::LargeMember { name: quote(name), got, max }
 }
+
+#[cfg(test)]
+mod tests;
