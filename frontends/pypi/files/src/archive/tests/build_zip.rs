@@ -12,6 +12,7 @@ use super::METADATA;
 
 pub(super) const INIT: usize = 0;
 pub(super) const METADATA_AT: usize = 1;
+pub(super) const RECORD_AT: usize = 3;
 pub(super) const WHEEL_FILE: &[u8] =
     b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
 
@@ -191,8 +192,22 @@ pub(super) fn field(kind: u16, value: &[u8]) -> Vec<u8> {
 
 /// A line of `RECORD`.
 pub(super) fn line(name: &str, bytes: &[u8]) -> String {
-    let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
-    format!("{name},sha256={digest},{}\n", bytes.len())
+    format!("{name},sha256={},{}\n", digest(bytes), bytes.len())
+}
+
+/// A SHA-256 as `RECORD` has it.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
+}
+
+/// Makes `RECORD` of a good wheel say no size of `foo/__init__.py`: what it says is looked at before the
+/// bytes are.
+pub(super) fn unsized_record(zip: &mut Zip) {
+    let record = line("foo/__init__.py", b"x = 1\n").replace(",6\n", ",\n")
+        + &line("foo-1.0.dist-info/METADATA", METADATA)
+        + &line("foo-1.0.dist-info/WHEEL", WHEEL_FILE)
+        + "foo-1.0.dist-info/RECORD,,\n";
+    zip.parts[RECORD_AT] = Part::deflated("foo-1.0.dist-info/RECORD", record.as_bytes());
 }
 
 /// The files, and a `RECORD` of them in `folder`.
@@ -200,7 +215,7 @@ pub(super) fn recorded(folder: &str, files: &[(&str, &[u8])]) -> Zip {
     let mut parts: Vec<_> = files.iter().map(|(name, bytes)| Part::deflated(name, bytes)).collect();
     let mut record: String = files.iter().map(|(name, bytes)| line(name, bytes)).collect();
     let own = format!("{folder}/RECORD");
-    record.push_str(&format!("{own},,\n"));
+    record.extend([own.as_str(), ",,\n"]);
     parts.push(Part::deflated(own, record.as_bytes()));
     Zip { parts, ..Zip::default() }
 }

@@ -123,12 +123,12 @@ pub(super) fn records() -> Vec<Case> {
         (
             "a file named as a folder",
             Tar::good().file("foo-1.0/a/", b"").build(),
-            "tar: the header at byte 1536 (unpacked) is a file's but its name ends with \"/\"",
+            "tar: the header at byte 1536 (unpacked) is not a folder's but its name ends with \"/\"",
         ),
         (
             "a link named as a folder",
             Tar::good().link("foo-1.0/a/", b'2', "PKG-INFO").build(),
-            "tar: the header at byte 1536 (unpacked) is a file's but its name ends with \"/\"",
+            "tar: the header at byte 1536 (unpacked) is not a folder's but its name ends with \"/\"",
         ),
         (
             "an unknown type",

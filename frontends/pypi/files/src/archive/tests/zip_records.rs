@@ -1,10 +1,18 @@
 //! Records that two readers would take for two archives.
 
-use super::build_zip::{INIT, Part, Zip, changed, field, good};
+use super::build_zip::{INIT, Part, Zip, changed, field, good, unsized_record};
 use super::*;
 
 fn part(change: impl Fn(&mut Part)) -> Vec<u8> {
     changed(|zip| change(&mut zip.parts[INIT]))
+}
+
+/// Both headers of the first entry say this size; `RECORD` says none.
+fn sized(size: u32) -> Vec<u8> {
+    changed(|zip| {
+        zip.parts[INIT].both(|head| head.size = size);
+        unsized_record(zip);
+    })
 }
 
 /// Puts `bytes` at so many bytes from the end.
@@ -112,14 +120,14 @@ pub(super) fn headers() -> Vec<Case> {
         (
             "two extra fields",
             part(|part| {
-                part.both(|head| head.extra = [field(0x5455, b""), field(0x5455, b"")].concat())
+                part.both(|head| head.extra = [field(0x5455, b""), field(0x5455, b"")].concat());
             }),
             "zip: \"foo/__init__.py\" has two extra fields of one kind, which is not allowed",
         ),
         (
             "two extra fields in the local header",
-            part(|part| part.local.extra = [field(0x7075, b""), field(0x7075, b"")].concat()),
-            "zip: \"foo/__init__.py\" has another name in a Unicode field, which is not allowed",
+            part(|part| part.local.extra = [field(0x7875, b""), field(0x7875, b"")].concat()),
+            "zip: \"foo/__init__.py\" has two extra fields of one kind, which is not allowed",
         ),
         (
             "two ZIP64 fields",
@@ -139,6 +147,16 @@ pub(super) fn headers() -> Vec<Case> {
         (
             "a Unicode name of its own",
             part(|part| part.both(|head| head.extra = field(0x7075, b"\x01....bar.py"))),
+            "zip: \"foo/__init__.py\" has another name in a Unicode field, which is not allowed",
+        ),
+        (
+            "a Unicode name in the local header alone",
+            part(|part| part.local.extra = field(0x7075, b"\x01....bar.py")),
+            "zip: \"foo/__init__.py\" has another name in a Unicode field, which is not allowed",
+        ),
+        (
+            "a Unicode field without a name",
+            part(|part| part.local.extra = field(0x7075, b"")),
             "zip: \"foo/__init__.py\" has another name in a Unicode field, which is not allowed",
         ),
         (
@@ -226,7 +244,7 @@ pub(super) fn places() -> Vec<Case> {
         (
             "a gap before the directory",
             changed(|zip| zip.gap = b"gap".to_vec()),
-            "zip: at byte 532 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
+            "zip: at byte 534 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
         ),
         (
             "a gap between entries",
@@ -244,7 +262,7 @@ pub(super) fn places() -> Vec<Case> {
                 zip.parts.push(Part::stored("evil.py", b"evil"));
                 zip.hidden = Some(4);
             }),
-            "zip: at byte 532 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
+            "zip: at byte 534 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
         ),
         (
             "two records of one local header",
@@ -254,7 +272,7 @@ pub(super) fn places() -> Vec<Case> {
         (
             "a place in the directory",
             changed(|zip| zip.parts[3].central.offset = Some(540)),
-            "zip: at byte 305 there is no local header: the file has bytes that belong to no record, or lacks some",
+            "zip: at byte 283 there is no local header: the file has bytes that belong to no record, or lacks some",
         ),
         (
             "another signature of a local header",
@@ -264,7 +282,7 @@ pub(super) fn places() -> Vec<Case> {
         (
             "another signature in the directory",
             part(|part| part.central.signature[3] = 0),
-            "zip: at byte 532 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
+            "zip: at byte 534 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
         ),
         (
             "bytes behind the directory's records",
@@ -279,7 +297,7 @@ pub(super) fn places() -> Vec<Case> {
         (
             "more entries than there are",
             end(whole.clone(), 14, &[5, 0, 5, 0]),
-            "zip: at byte 808 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
+            "zip: at byte 806 there is no record of the central directory: the file has bytes that belong to no record, or lacks some",
         ),
         (
             "two counts of entries",
@@ -333,12 +351,12 @@ pub(super) fn contents() -> Vec<Case> {
     vec![
         (
             "more than said",
-            part(|part| part.both(|head| head.size = 5)),
+            sized(5),
             "zip: the bytes of \"foo/__init__.py\" are not what its header says: there are more",
         ),
         (
             "fewer than said",
-            part(|part| part.both(|head| head.size = 7)),
+            sized(7),
             "zip: the bytes of \"foo/__init__.py\" are not what its header says: there are fewer",
         ),
         (
