@@ -2,7 +2,7 @@
 //!
 //! The raw records are read here and not by a crate that reads archives, since such a crate, as any
 //! unpacker, passes over what must be seen: bytes that one reader takes and another does not. What is
-//! accepted has one reading; `tests` hold the list of entries against that of `CPython`.
+//! accepted has one reading.
 
 use std::io::{self, Read, Seek, SeekFrom};
 

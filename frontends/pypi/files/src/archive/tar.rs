@@ -204,8 +204,8 @@ fn entry(header: Header, overrides: Overrides, at: u64) -> Result<Entry, Archive
     let name = overrides.name.unwrap_or(header.name);
     let target = overrides.link.unwrap_or(header.link);
     let kind = match header.kind {
-        Type::File if name.ends_with('/') => {
-            let reason = "is a file's but its name ends with \"/\"";
+        Type::File | Type::Symbolic | Type::Hard if name.ends_with('/') => {
+            let reason = "is not a folder's but its name ends with \"/\"";
             return Err(TarFault::Header { at, reason }.into());
         }
         Type::File => Kind::File,

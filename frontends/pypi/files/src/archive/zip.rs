@@ -21,6 +21,9 @@ mod record;
 pub(super) use member::copy;
 use record::{CENTRAL, LOCAL, Record};
 
+/// The bit of a folder in the attributes, as DOS has them.
+const DOS_FOLDER: u32 = 0x10;
+
 /// What is wrong with the records. Names are quoted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -185,6 +188,10 @@ fn entry(
         0o040_000 if folder => {}
         0o120_000 => return refused("the mode of a symbolic link"),
         _ => return refused("a mode of something else than its name says"),
+    }
+    // DOS's mark of a folder, which some unpackers believe whatever the name says.
+    if !folder && central.attributes & DOS_FOLDER != 0 {
+        return refused("a mode of something else than its name says");
     }
     let data = central.offset + length;
     let next = data
