@@ -1,7 +1,7 @@
 //! Webhooks: what happens in a registry, told to addresses that its admins chose.
 //!
 //! The audit trail is the outbox: a hook is a reader of its organisation's trail that keeps its place
-//! ([`dispatch`]), so there is no queue beside the facts that could differ from them. Each event is one
+//! (`dispatch`), so there is no queue beside the facts that could differ from them. Each event is one
 //! POST of a CloudEvent ([`event`]), signed by the hook's secret ([`signature`]).
 //!
 //! **Promises.** What happened while a hook was on is delivered at least once, whatever is killed, and in
