@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use strongroom_engine::access::{Action, Caller, PrincipalId};
-use strongroom_engine::content::ObjectRead;
 use strongroom_engine::content::opendal::OpendalStore;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::gc::{CollectOptions, FsckOptions};
