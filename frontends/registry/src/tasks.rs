@@ -271,6 +271,8 @@ mod tests {
             }
         });
         tasks.spawn("endless", std::future::pending);
+        // What has not begun has nothing to finish.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         tasks.end().await;
         assert_eq!(seen.load(Ordering::SeqCst), 1);
     }

@@ -181,7 +181,7 @@ fn what_can_not_be_done_says_what_to_do_next() {
         (&["token", "create", "admin"], 2, "user:"),
         (&["token", "create", "user:admin", "--for", "Acme"], 2, "Acme"),
         (&["token", "revoke", "x"], 3, "there is no token x"),
-        (&["org", "create", "default"], 3, "default"),
+        (&["org", "create", "default", "--admin", "user:admin"], 3, "default"),
         (&["registry", "create", "default"], 2, "ORGANISATION/REGISTRY"),
         (&["registry", "create", "nowhere/main"], 3, "nowhere"),
         (&["scrub", "--subset", "8/7"], 2, "1/7"),
@@ -223,7 +223,9 @@ fn a_weak_first_password_stops_the_start_and_leaves_nothing() {
         assert_eq!(done(&verb(&data, &[what, "list", "--json"])), "[]\n", "{what}");
     }
     // Where somebody is there already it is not looked at.
-    drop(Served::start(&data, "127.0.0.1:0"));
+    let first = Served::start(&data, "127.0.0.1:0");
+    assert_eq!(first.ask("GET /v2/", "", b"", true).0, 200);
+    drop(first);
     let served = Served::start_with(&data, "127.0.0.1:0", "short", |_| {});
     assert_eq!(served.ask("GET /v2/", "", b"", true).0, 200);
 }
