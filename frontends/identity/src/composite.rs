@@ -20,7 +20,7 @@ use http::HeaderValue;
 use moka::sync::Cache;
 use serde::Deserialize;
 use strongroom_engine::Engine;
-use strongroom_engine::access::{Caller, Origin};
+use strongroom_engine::access::{Caller, Origin, PrincipalId};
 use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
 
@@ -256,6 +256,11 @@ impl IdentityProvider for Identity {
                 None => embedded.authenticate(credentials, origin).await,
             },
         }
+    }
+
+    /// Whoever has an account here, which those of the pool have from their first sight on.
+    async fn find(&self, text: &str) -> Result<Option<PrincipalId>, IdentityError> {
+        self.0.embedded.find(text).await
     }
 
     fn challenge(
