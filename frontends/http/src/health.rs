@@ -1,6 +1,6 @@
 //! `/healthz`: the process answers. `/readyz`: it can do its work.
 //!
-//! Anybody may ask, so a question costs at most one check in [`FRESH`], however many ask: the others
+//! Anybody may ask, so a question costs at most one check in `FRESH`, however many ask: the others
 //! get the answer of the one before, or wait for the one that is being found.
 
 use std::fmt;
