@@ -49,7 +49,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["config", "data"])]
     pub(crate) server: Option<ServerUrl>,
     /// At a server: sign in with the password for this verb, from the terminal or standard input
-    #[arg(long, global = true, requires = "server")]
+    #[arg(long, global = true)]
     pub(crate) ask_password: bool,
 }
 

@@ -64,6 +64,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         | Verb::Config(_)
         | Verb::Completions { .. } => None,
     };
+    // Not clap's to say: it looks for `--server` on the same side of the verb only.
+    if cli.global.ask_password && cli.global.server.is_none() {
+        return Err(Failure::usage(
+            "--ask-password signs in at a server: say where with --server https://HOST",
+        ));
+    }
     if let Some(server) = &cli.global.server {
         let reach = Reach { server: server.clone(), ask_password: cli.global.ask_password };
         return elsewhere(&reach, cli.verb, cli.global.json);
