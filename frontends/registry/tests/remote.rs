@@ -70,5 +70,12 @@ fn threat_c25_a_sign_in_is_a_token_in_a_file_and_verbs_go_by_it() {
     let refused = run("", &["user", "list"]);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--ask-password"), "{refused:?}");
+    let users = json(&run(&format!("{PASSWORD}\n"), &["user", "list", "--ask-password"]));
+    assert_eq!(users[0]["name"], "admin");
+    let swept = json(&run(&format!("{PASSWORD}\n"), &["gc", "--dry-run", "--ask-password"]));
+    assert_eq!(swept["refused"], false);
+
+    json(&run(&format!("{PASSWORD}\n"), &["logout", "--ask-password"]));
+    assert!(!run("", &["org", "list"]).status.success());
     served.kill();
 }
