@@ -184,7 +184,7 @@ async fn mix(server: &Server, per_mille: u64, seed: u64) {
     installation.proxy.fail(move |_| {
         let hit = draw() % 1000 < per_mille;
         let which = usize::try_from(draw() % FAULTS.len() as u64).unwrap();
-        hit.then(|| FAULTS[which])
+        hit.then(|| FAULTS.get(which).copied()).flatten()
     });
     let client = |client: u32| async move {
         let mut pushed = Vec::new();

@@ -10,7 +10,7 @@ use crate::graph::{MAX_PAGE, Page, Repository};
 use crate::id::{Number, RepositoryId};
 use crate::keys;
 use crate::manifest::{Manifest, ManifestKind};
-use crate::meta::{Key, prefix_range};
+use crate::meta::{Key, prefix_range, range_behind};
 use crate::name::{Reference, Tag};
 use crate::records::{Body, LinkRecord, ManifestRecord, MomentRecord, Record, TagRecord};
 use crate::seam::Timestamp;
@@ -194,13 +194,9 @@ impl Repository {
         self.demand(Action::List)?;
         let id = self.id()?;
         let all = keys::tags(self.scope.organisation, id);
-        let mut range = prefix_range(&all);
-        if let Some(after) = after {
-            range.start = [all.as_slice(), after.as_bytes(), &[0]].concat();
-            if range.start >= range.end {
-                return Ok(Page { items: Vec::new(), next: None });
-            }
-        }
+        let Some(range) = range_behind(&all, after) else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
         let limit = limit.clamp(1, MAX_PAGE.min(MANIFESTS_PER_PAGE));
         let rows = self.core.meta.scan(range, limit + 1).await?;
         let more = rows.len() > limit;

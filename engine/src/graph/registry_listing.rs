@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::graph::{MAX_PAGE, Page, Revision};
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
-use crate::meta::prefix_range;
+use crate::meta::{prefix_range, range_behind};
 use crate::name::{OrganisationName, RegistryName, RepositoryName};
 use crate::records::{NameRecord, Record, TagRecord};
 use crate::tenancy::seen_registry;
@@ -62,13 +62,9 @@ impl Listing {
     /// most `limit` and at most [`MAX_PAGE`].
     pub async fn page(&self, after: Option<&str>, limit: usize) -> Result<Page<Listed>, Error> {
         let all = keys::repository_names(self.organisation, self.registry);
-        let mut range = prefix_range(&all);
-        if let Some(after) = after {
-            range.start = [all.as_slice(), after.as_bytes(), &[0]].concat();
-            if range.start >= range.end {
-                return Ok(Page { items: Vec::new(), next: None });
-            }
-        }
+        let Some(range) = range_behind(&all, after) else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
         let limit = limit.clamp(1, MAX_PAGE);
         let rows = self.core.meta.scan(range, limit).await?;
         let full = rows.len() == limit;

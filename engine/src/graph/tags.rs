@@ -6,7 +6,7 @@ use crate::change::{Change, Seen, retry};
 use crate::error::Error;
 use crate::graph::{MAX_PAGE, Page, Repository, tag_in};
 use crate::keys;
-use crate::meta::prefix_range;
+use crate::meta::range_behind;
 use crate::name::Tag;
 use crate::pattern::Pattern;
 use crate::records::TagRecord;
@@ -18,14 +18,9 @@ impl Repository {
         self.demand(Action::List)?;
         let id = self.id()?;
         let all = keys::tags(self.scope.organisation, id);
-        let mut range = prefix_range(&all);
-        if let Some(after) = after {
-            // The first key past `after` itself.
-            range.start = [all.as_slice(), after.as_bytes(), &[0]].concat();
-            if range.start >= range.end {
-                return Ok(Page { items: Vec::new(), next: None });
-            }
-        }
+        let Some(range) = range_behind(&all, after) else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
         let limit = limit.min(MAX_PAGE);
         let rows = self.core.meta.scan(range, limit.saturating_add(1)).await?;
         let more = rows.len() > limit;

@@ -252,3 +252,14 @@ pub fn prefix_range(prefix: &[u8]) -> Range<Key> {
     }
     prefix.to_vec()..end
 }
+
+/// The keys with `prefix` whose rest comes after `after`, which need not exist; `None` where there
+/// can be none.
+pub(crate) fn range_behind(prefix: &[u8], after: Option<&str>) -> Option<Range<Key>> {
+    let mut range = prefix_range(prefix);
+    if let Some(after) = after {
+        // The first key past `after` itself.
+        range.start = [prefix, after.as_bytes(), &[0]].concat();
+    }
+    (!range.is_empty()).then_some(range)
+}

@@ -30,8 +30,7 @@ mod trail;
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response};
+use http::{Method, Request, Response};
 use strongroom_engine::access::{Caller, PrincipalId};
 use strongroom_engine::extension::Extension;
 use strongroom_engine::seam::Entropy;
@@ -263,12 +262,7 @@ impl Handler for Admin {
         let mut response =
             self.answer(request, &context).await.unwrap_or_else(Problem::into_response);
         if head {
-            // The header of a GET, without its body (RFC 9110, section 9.3.2).
-            let body = std::mem::take(response.body_mut());
-            if let Some(length) = body.length().filter(|length| *length > 0) {
-                let headers = response.headers_mut();
-                headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
-            }
+            Body::leave_out(&mut response);
         }
         response
     }

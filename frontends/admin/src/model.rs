@@ -3,15 +3,13 @@
 mod accounts;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
-use strongroom_engine::access::{self, Action, Grant};
+use strongroom_engine::access;
 use strongroom_engine::manifest::ManifestKind;
-use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
+use strongroom_engine::name::{OrganisationName, RegistryName};
 use strongroom_engine::pattern::Pattern;
 use strongroom_engine::retention::{self, RetentionRule};
 use strongroom_engine::seam::Timestamp;
 use strongroom_engine::{ManifestInfo, TagInfo, tenancy};
-use strongroom_identity::account::{self, Account, Reach};
 use utoipa::ToSchema;
 
 pub(crate) use self::accounts::*;

@@ -39,8 +39,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use strongroom_engine::Engine;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
@@ -186,12 +185,7 @@ impl Handler for Pypi {
             Err(failure) => failure.into_reply(),
         };
         if head {
-            // The header of a GET, without its body (RFC 9110, section 9.3.2).
-            let body = std::mem::take(response.body_mut());
-            if let Some(length) = body.length().filter(|length| *length > 0) {
-                let headers = response.headers_mut();
-                headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
-            }
+            Body::leave_out(&mut response);
         }
         response
     }

@@ -28,11 +28,6 @@ mod verbs;
 
 use std::process::ExitCode;
 
-/// The system's keeps what argon2 and many uploads once took; this one gives it back by a thread of
-/// its own, within a second (`.cargo/config.toml` says so to its build).
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 use clap::{CommandFactory, Parser};
 use strongroom_http::auth::Secret;
 use strongroom_http::log::{self, Format, Log};
@@ -41,6 +36,11 @@ use crate::cli::{Cli, ConfigVerb, Verb};
 use crate::config::{BOOTSTRAP_PASSWORD, Config, Flags, LogFormat};
 use crate::failure::Failure;
 use crate::remote::{Asked, Reach};
+
+/// The system's keeps what argon2 and many uploads once took; this one gives it back by a thread of
+/// its own, within a second (`.cargo/config.toml` says so to its build).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {

@@ -14,8 +14,8 @@ use super::{Rows, rows};
 /// See the page of this module.
 pub(super) struct Opened {
     database: Database,
-    /// None before the first commit, and where no transaction could be begun: then each read
-    /// begins its own, and hears why that fails.
+    /// None where no transaction could be begun: then each read begins its own, and hears why that
+    /// fails.
     latest: ArcSwapOption<Rows>,
 }
 

@@ -1,6 +1,13 @@
 //! Accounts, tokens, lines of the trail and jobs, as JSON.
 
-use super::*;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use strongroom_engine::access::{Action, Grant};
+use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
+use strongroom_identity::account::{self, Account, Reach};
+use utoipa::ToSchema;
+
+use super::Time;
 
 /// A machine's account.
 #[derive(Debug, Serialize, ToSchema)]

@@ -19,6 +19,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response};
 use http_body::{Frame, SizeHint};
 
 use file::FileBlocks;
@@ -89,6 +91,16 @@ impl Body {
     /// One body after the other, as `multipart/byteranges` needs.
     pub fn chain(parts: impl IntoIterator<Item = Body>) -> Self {
         Self(Kind::Chain(parts.into_iter().collect()))
+    }
+
+    /// Makes the answer to a `GET` one to a `HEAD`: its header, with the length, without its body
+    /// (RFC 9110, section 9.3.2).
+    pub fn leave_out(response: &mut Response<Self>) {
+        let body = std::mem::take(response.body_mut());
+        if let Some(length) = body.length().filter(|length| *length > 0) {
+            let headers = response.headers_mut();
+            headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        }
     }
 
     /// The exact length, where it is known.
