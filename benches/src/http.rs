@@ -1,20 +1,18 @@
 //! The group `http`: the program `strongroom serve` as its clients meet it, signed in, with the
-//! audit trail and the log on. It and what it is held against run in turn, each in a process of its
+//! audit trail and the log on. It, its limits and its peers run in turn, each in a process of its
 //! own; bytes travel over sockets of this machine.
 
-mod bare;
-mod child;
-mod client;
-mod load;
+pub(crate) mod child;
+pub(crate) mod client;
+pub(crate) mod load;
 mod manifest;
 mod memory;
+pub(crate) mod peers;
 mod pull;
 mod push;
 mod tags;
 
 use anyhow::Result;
-
-pub use bare::serve as serve_bare;
 
 use crate::Report;
 

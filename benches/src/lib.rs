@@ -7,9 +7,11 @@
 
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
+pub mod auth;
 pub mod engine;
 pub mod figure;
 pub mod http;
+pub mod pypi;
 pub mod s3;
 pub mod world;
 

@@ -1,12 +1,13 @@
 //! Putting an engine together.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::broadcast;
 
 use crate::Engine;
 use crate::access::{AllowAll, Authorizer};
-use crate::audit::{PullLog, RefusalLog, flush};
+use crate::audit::{PullLog, RefusalLog, write_waiting};
 use crate::content::BlobStore;
 use crate::copies::{Copies, copy_pushed};
 use crate::core::{Core, Settings};
@@ -18,6 +19,7 @@ use crate::migrate::migrate;
 use crate::presence::Presence;
 use crate::room::Room;
 use crate::seam::Seams;
+use crate::tasks::{Tasks, repeat};
 use crate::tenancy::purge::reopen_all;
 use crate::upload::{Moves, Writers};
 
@@ -90,6 +92,7 @@ impl EngineBuilder {
             refusals: RefusalLog::default(),
             copies: Copies::default(),
             presence: Presence::default(),
+            tasks: Tasks::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
             last_number: 0.into(),
             seams: self.seams,
@@ -98,20 +101,22 @@ impl EngineBuilder {
         migrate(&core).await?;
         reopen_all(&core).await?;
         let core = Arc::new(core);
-        tokio::spawn(write_pulls(Arc::downgrade(&core)));
-        tokio::spawn(copy_pushed(Arc::downgrade(&core)));
+        let writer = Arc::downgrade(&core);
+        repeat(&core, "writing pulls to the trail", move || write_pulls(writer.clone()));
+        copy_pushed(&core);
         Ok(Engine { core })
     }
 }
 
-/// Writes pulls to the trail now and then, as long as the engine is there.
-async fn write_pulls(core: Weak<Core>) {
-    loop {
-        let Some(wait) = core.upgrade().map(|core| core.settings.pull_group) else { return };
-        tokio::time::sleep(wait).await;
-        let Some(core) = core.upgrade() else { return };
-        if let Err(error) = flush(&core, false).await {
-            tracing::warn!(%error, "pulls wait to be written to the audit trail");
-        }
+/// Waits, and writes what pulls came meanwhile to the trail.
+async fn write_pulls(core: Weak<Core>) -> ControlFlow<()> {
+    let Some(wait) = core.upgrade().map(|core| core.settings.pull_group) else {
+        return ControlFlow::Break(());
+    };
+    tokio::time::sleep(wait).await;
+    let Some(core) = core.upgrade() else { return ControlFlow::Break(()) };
+    if let Err(error) = write_waiting(&core, false).await {
+        tracing::warn!(%error, "pulls wait to be written to the audit trail");
     }
+    ControlFlow::Continue(())
 }

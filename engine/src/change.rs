@@ -308,6 +308,21 @@ impl<'a> Change<'a> {
     }
 }
 
+/// Makes old what is cached of a change. Also where it failed, or its store panicked: whether it
+/// happened may not be known, and forgetting is harmless.
+struct Forgetting {
+    cache: Arc<Cache>,
+    touched: Vec<u64>,
+}
+
+impl Drop for Forgetting {
+    fn drop(&mut self) {
+        for stripe in &self.touched {
+            self.cache.forget(*stripe);
+        }
+    }
+}
+
 /// Sends a commit, finds out how it ended, makes old what is cached of it and tells subscribers.
 async fn send(
     meta: Arc<dyn MetaStore>,
@@ -316,11 +331,9 @@ async fn send(
     touched: Vec<u64>,
     (subscribers, events): (broadcast::Sender<Arc<Event>>, Vec<Event>),
 ) -> Result<(), MetaError> {
+    let forgetting = Forgetting { cache, touched };
     let result = commit_surely(&*meta, commit).await.map(drop);
-    // Also where it failed: whether it happened may not be known, and forgetting is harmless.
-    for stripe in touched {
-        cache.forget(stripe);
-    }
+    drop(forgetting);
     if result.is_ok() && subscribers.receiver_count() > 0 {
         for event in events {
             // Nobody listening any more is no error.

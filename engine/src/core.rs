@@ -21,6 +21,7 @@ use crate::presence::Presence;
 use crate::records::Record;
 use crate::room::Room;
 use crate::seam::{Seams, Timestamp};
+use crate::tasks::Tasks;
 use crate::upload::{Moves, Writers};
 
 /// What an embedder may set; the defaults are a registry's.
@@ -102,6 +103,7 @@ pub(crate) struct Core {
     pub(crate) refusals: RefusalLog,
     pub(crate) copies: Copies,
     pub(crate) presence: Presence,
+    pub(crate) tasks: Tasks,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) last_number: AtomicU64,
 }
@@ -134,9 +136,20 @@ impl Core {
         decided: Result<T, Error>,
     ) -> Result<T, Error> {
         if let Err(Error::NameUnknown { name } | Error::Denied { name, .. }) = &decided {
-            self.refusals.add(caller, action, organisation, name, self.seams.clock.now());
+            self.note_refusal(caller, action, Some(organisation), name);
         }
         decided
+    }
+
+    /// What was refused, in an organisation or in the whole installation, waits to be a line in the trail.
+    pub(crate) fn note_refusal(
+        &self,
+        caller: &Caller,
+        action: Action,
+        organisation: Option<&OrganisationName>,
+        name: &str,
+    ) {
+        self.refusals.add(caller, action, organisation, name, self.seams.clock.now());
     }
 
     /// The time that leases are counted by.

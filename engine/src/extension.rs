@@ -8,12 +8,15 @@
 //! What it never does: understand what is kept, ask an authorizer (the frontend that owns the
 //! namespace does, before it calls), or count against a quota.
 
+pub mod record;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::access::{Action, Caller};
 use crate::audit::Event;
 use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
@@ -130,6 +133,12 @@ impl Engine {
 }
 
 impl Extension {
+    /// Notes in the trail of the system that `caller` was refused to manage `name`. Whoever is not known
+    /// leaves nothing.
+    pub fn note_refusal(&self, caller: &Caller, name: &str) {
+        self.core.note_refusal(caller, Action::Manage, None, name);
+    }
+
     /// The record at `key`.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
         let key = key.as_ref();

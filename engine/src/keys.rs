@@ -17,6 +17,8 @@ pub(crate) const COLLECTION: &[u8] = b"!collection";
 const SEALED: &[u8] = b"!sealed";
 /// Who collects, where several processes could.
 pub(crate) const COLLECTOR: &[u8] = b"!collector";
+/// Whose turn it is to have what was deleted of it removed; before an organisation, where that stands.
+pub(crate) const PURGE: &[u8] = b"!purge";
 /// What keeps the collector from objects that backups need.
 pub(crate) const PINS: &[u8] = b"!pins";
 /// A restore or a copy that is under way: there is no installation here yet.
@@ -30,6 +32,11 @@ pub(crate) fn open(chain: ChainId) -> Key {
     Build(OPEN.to_vec()).number(chain.0).0
 }
 
+/// Where the removal of something of this organisation stands.
+pub(crate) fn purge(organisation: OrganisationId) -> Key {
+    Build(PURGE.to_vec()).number(organisation.0).0
+}
+
 /// Whose row that is.
 pub(crate) fn parse_open(key: &[u8]) -> Option<ChainId> {
     let chain = key.strip_prefix(OPEN)?.try_into().ok()?;
@@ -39,6 +46,11 @@ pub(crate) fn parse_open(key: &[u8]) -> Option<ChainId> {
 /// The rows that belong to this store and not to the installation in it: no backup carries them.
 pub(crate) fn own() -> Key {
     vec![b'!']
+}
+
+/// Where a scrub of the `n`th of `of` shares was stopped, of one organisation or, for 0, of all.
+pub(crate) fn scrub(organisation: OrganisationId, n: u32, of: u32) -> Key {
+    Build(b"!scrub".to_vec()).number(organisation.0).number(u64::from(n) << 32 | u64::from(of)).0
 }
 
 /// Where a run over the retention rules was stopped.
@@ -217,6 +229,18 @@ pub(crate) fn parse_content(key: &[u8]) -> Option<(Digest, Option<RepositoryId>)
     let (digest, repository) = rest.split_last_chunk::<8>()?;
     let repository = RepositoryId(u64::from_be_bytes(*repository));
     Some((Digest::from_bytes(digest)?, Some(repository)))
+}
+
+/// All rows of all repositories of an organisation.
+pub(crate) fn repositories(organisation: OrganisationId) -> Key {
+    Build::organisation(organisation, b'r').0
+}
+
+/// The repository of a key among those.
+pub(crate) fn repository_of(key: &[u8]) -> Option<RepositoryId> {
+    // `o`, the organisation's id, `r`, the repository's id.
+    let id = key.get(10..)?.first_chunk::<8>()?;
+    Some(RepositoryId(u64::from_be_bytes(*id)))
 }
 
 /// All rows of one repository.

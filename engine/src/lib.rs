@@ -76,6 +76,7 @@ mod records;
 pub mod retention;
 mod room;
 pub mod seam;
+mod tasks;
 pub mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -89,11 +90,12 @@ pub use crate::builder::EngineBuilder;
 pub use crate::core::Settings;
 pub use crate::error::{Error, Missing};
 pub use crate::graph::{
-    Blob, BlobInfo, Catalog, Listed, Listing, MAX_PAGE, ManifestInfo, ManifestPush, Page,
-    PushedManifest, Referrer, Repository, Revision, StoredManifest, TagInfo,
+    Blob, BlobInfo, Catalog, MAX_PAGE, ManifestInfo, ManifestPush, Page, PushedManifest, Referrer,
+    Repository, Revision, StoredManifest, TagInfo,
 };
 pub use crate::migrate::FORMAT_VERSION;
 pub use crate::records::RecordError;
+pub use crate::tenancy::{Listed, Listing};
 pub use crate::upload::{Chunk, Upload};
 
 /// The engine: content, names, graphs and tenants over two stores. Cloning shares it.
@@ -116,6 +118,19 @@ impl Engine {
         action: access::Action,
     ) -> Result<Repository, Error> {
         self.core.open(caller, path, action).await
+    }
+
+    /// Notes in the trail what a frontend refused to somebody by itself: what its credentials are not for,
+    /// or what takes an operator; in `organisation`, or in the whole installation. What the engine
+    /// refuses it notes itself. Whoever is not known leaves nothing.
+    pub fn note_refusal(
+        &self,
+        caller: &access::Caller,
+        action: access::Action,
+        organisation: Option<&name::OrganisationName>,
+        name: &str,
+    ) {
+        self.core.note_refusal(caller, action, organisation, name);
     }
 
     /// The repositories that `caller` may list.

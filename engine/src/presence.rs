@@ -11,6 +11,7 @@
 //! a copy came to its end, serves stores that were left. What it acknowledges then is in them, and not
 //! in the copy.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::keys;
 use crate::meta::{MetaStore, prefix_range};
 use crate::records::Record;
 use crate::seam::Timestamp;
+use crate::tasks::repeat;
 
 /// How long a row stands without being renewed: what a killed process keeps a copy waiting.
 const STANDS: Duration = Duration::from_secs(30);
@@ -94,25 +96,27 @@ impl Engine {
         let ended = ended.map(|row| row.chain).collect();
         write(core, OpenRecord { since: now, until: now.plus(STANDS) }, ended).await?;
         let ending = CancellationToken::new();
-        let renewing = tokio::spawn(renew(Arc::downgrade(core), now, ending.clone()));
+        let (weak, ended) = (Arc::downgrade(core), ending.clone());
+        let renewing = repeat(core, "renewing the row that says this process is here", move || {
+            renew(weak.clone(), now, ended.clone())
+        });
         let kept = Kept { since: now, ending, renewing };
         *core.presence.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(())
     }
 }
 
-/// Renews as long as the engine is there. A store that is away may be back before the row ends.
-async fn renew(core: Weak<Core>, since: Timestamp, ending: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(RENEWED) => {}
-            () = ending.cancelled() => return,
-        }
-        let Some(core) = core.upgrade() else { return };
-        if let Err(error) = renew_once(&core, since).await {
-            tracing::warn!(%error, "the row that says this process is here waits to be renewed");
-        }
+/// Waits and renews, until it is to end. A store that is away may be back before the row ends.
+async fn renew(core: Weak<Core>, since: Timestamp, ending: CancellationToken) -> ControlFlow<()> {
+    tokio::select! {
+        () = tokio::time::sleep(RENEWED) => {}
+        () = ending.cancelled() => return ControlFlow::Break(()),
     }
+    let Some(core) = core.upgrade() else { return ControlFlow::Break(()) };
+    if let Err(error) = renew_once(&core, since).await {
+        tracing::warn!(%error, "the row that says this process is here waits to be renewed");
+    }
+    ControlFlow::Continue(())
 }
 
 async fn renew_once(core: &Core, since: Timestamp) -> Result<(), Error> {

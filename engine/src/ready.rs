@@ -17,8 +17,18 @@ impl Engine {
     /// one row, one page of nothing, and the room on the disk where there is one.
     ///
     /// Fails with [`Error::Unavailable`], which names the store: what it serves now would fail too.
+    /// It names the engine's own work, too, where a piece of it broke down and has not gone well since:
+    /// requests are served then, but what they leave to it waits.
     pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
-        let facts = answers("the metadata", patience, self.core.meta.get(keys::FORMAT));
+        if let Some(broken) = self.core.tasks.broken() {
+            return Err(Error::Unavailable(format!(
+                "work behind the requests broke down: {broken}"
+            )));
+        }
+        let facts = answers("the metadata", patience, async {
+            self.core.meta.is_serving()?;
+            self.core.meta.get(keys::FORMAT).await
+        });
         let bytes = answers("the blob store", patience, async {
             self.core.blobs.list(NOBODY, None, 1).await?;
             // A disk that is gone has nothing to list, either.

@@ -68,6 +68,11 @@ fn decode_current<T: Record>(value: &[u8]) -> Result<T, RecordError> {
     }
 }
 
+/// Reads the fields of an older version of `T`.
+fn decode_old<T: Record, Old: DeserializeOwned>(fields: &[u8]) -> Result<Old, RecordError> {
+    postcard::from_bytes(fields).map_err(|e| RecordError { kind: T::KIND, reason: e.to_string() })
+}
+
 macro_rules! record {
     ($($name:ident = $kind:literal),+ $(,)?) => {
         $(impl Record for $name { const KIND: &'static str = $kind; })+
@@ -77,7 +82,6 @@ macro_rules! record {
 record! {
     FormatRecord = "format",
     NameRecord = "name",
-    OrganisationRecord = "organisation",
     MemberRecord = "member",
     RepositoryRecord = "repository",
     SessionRecord = "session",
@@ -170,10 +174,30 @@ pub(crate) enum Life {
     Live,
     /// Takes no writes while somebody looks whether it is empty, to delete it: then either
     /// `Deleting` or `Live` again. What a crash left so is made live by the next start
-    /// and the next collection.
-    Closing,
+    /// and the next collection. The nonce tells one look from another: what was live in between
+    /// may have been filled.
+    Closing { nonce: u64 },
     /// Being deleted: answers as absent, and its rows go away behind.
     Deleting,
+}
+
+/// [`Life`] as the first records of tenants said it.
+#[derive(Debug, Deserialize)]
+enum LifeV1 {
+    Live,
+    Closing,
+    Deleting,
+}
+
+impl From<LifeV1> for Life {
+    fn from(life: LifeV1) -> Self {
+        match life {
+            LifeV1::Live => Self::Live,
+            // Whoever closed it so is gone, or will find that its row changed.
+            LifeV1::Closing => Self::Closing { nonce: 0 },
+            LifeV1::Deleting => Self::Deleting,
+        }
+    }
 }
 
 /// A tenant and content domain.
@@ -187,6 +211,28 @@ pub(crate) struct OrganisationRecord {
     /// How many members are admin of the whole organisation. Kept here, in the commits that change
     /// it, so that two who demote each other at once meet in one row and one admin stays.
     pub(crate) admins: u32,
+}
+
+/// The first version of [`OrganisationRecord`].
+#[derive(Debug, Deserialize)]
+struct OrganisationRecordV1 {
+    name: String,
+    life: LifeV1,
+    created_at: Timestamp,
+    quota_bytes: Option<u64>,
+    admins: u32,
+}
+
+impl Record for OrganisationRecord {
+    const KIND: &'static str = "organisation";
+    const VERSION: u8 = 2;
+
+    fn decode(value: &[u8]) -> Result<Self, RecordError> {
+        let Some((1, fields)) = value.split_first() else { return decode_current(value) };
+        let OrganisationRecordV1 { name, life, created_at, quota_bytes, admins } =
+            decode_old::<Self, _>(fields)?;
+        Ok(Self { name, life: life.into(), created_at, quota_bytes, admins })
+    }
 }
 
 /// A registry of an organisation.
@@ -216,22 +262,35 @@ impl RegistryRecord {
 #[derive(Debug, Deserialize)]
 struct RegistryRecordV1 {
     name: String,
-    life: Life,
+    life: LifeV1,
     created_at: Timestamp,
     public: bool,
     sparse_indexes: bool,
 }
 
+/// The second.
+#[derive(Debug, Deserialize)]
+struct RegistryRecordV2 {
+    first: RegistryRecordV1,
+    immutable_tags: Vec<Pattern>,
+    retention: Vec<RetentionRule>,
+}
+
 impl Record for RegistryRecord {
     const KIND: &'static str = "registry";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn decode(value: &[u8]) -> Result<Self, RecordError> {
-        let Some((1, fields)) = value.split_first() else { return decode_current(value) };
-        let first: RegistryRecordV1 = postcard::from_bytes(fields)
-            .map_err(|e| RecordError { kind: Self::KIND, reason: e.to_string() })?;
+        let (first, immutable_tags, retention) = match value.split_first() {
+            Some((1, fields)) => (decode_old::<Self, _>(fields)?, Vec::new(), Vec::new()),
+            Some((2, fields)) => {
+                let second: RegistryRecordV2 = decode_old::<Self, _>(fields)?;
+                (second.first, second.immutable_tags, second.retention)
+            }
+            _ => return decode_current(value),
+        };
         let RegistryRecordV1 { name, life, created_at, public, sparse_indexes } = first;
-        let (immutable_tags, retention) = (Vec::new(), Vec::new());
+        let life = life.into();
         Ok(Self { name, life, created_at, public, sparse_indexes, immutable_tags, retention })
     }
 }

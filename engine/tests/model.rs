@@ -10,6 +10,8 @@
 mod compare;
 #[path = "model/drive.rs"]
 mod drive;
+#[path = "model/manage.rs"]
+mod manage;
 #[path = "model/ops.rs"]
 mod ops;
 #[path = "model/pool.rs"]
@@ -17,6 +19,8 @@ mod pool;
 #[path = "model/reference.rs"]
 mod reference;
 mod support;
+#[path = "model/tenants.rs"]
+mod tenants;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -205,6 +209,18 @@ impl History {
                 Box::pin(self.step(one)).await?;
                 Box::pin(self.step(other)).await
             }
+            // What a collection beside a request takes of tags, nobody could say either.
+            Op::Both(one, other)
+                if **other == Op::Collect(Collecting::Whole) && self.model.has_rules() =>
+            {
+                Box::pin(self.step(one)).await?;
+                Box::pin(self.step(other)).await
+            }
+            Op::GivenUp(op, _)
+                if **op == Op::Collect(Collecting::Whole) && self.model.has_rules() =>
+            {
+                Box::pin(self.step(op)).await
+            }
             Op::Both(one, other) => {
                 let (mut one, mut other) = (*one.clone(), *other.clone());
                 if slot_of(&one).is_some() && slot_of(&one) == slot_of(&other) {
@@ -305,6 +321,15 @@ impl History {
             .await
             .map_err(|said| format!("at the end: {said}"))?;
         self.sound().await?;
+        for at in 0..2 {
+            let (admin, name) = (support::caller(drive::ADMINS[at]), drive::ORGANISATIONS[at]);
+            let verified =
+                self.world.engine().verify_trail(&admin, Some(&name.parse().unwrap())).await;
+            let verified = verified.map_err(|error| format!("the trail of {name}: {error}"))?;
+            if !verified.is_good() {
+                return Err(format!("the trail of {name} does not verify: {verified:?}"));
+            }
+        }
         let objects = support::gc::objects(&*self.world.blobs()).await;
         let held: usize = self.model.stored.iter().map(std::collections::BTreeSet::len).sum();
         let held = held + (0..2).map(|organisation| self.model.copies(organisation)).sum::<usize>();

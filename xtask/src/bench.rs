@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: builds the benches optimised and runs those of a group.
+//! `cargo xtask bench`: builds the benches optimised and what they start as it is shipped, and runs those
+//! of a group.
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::workspace::{self, cargo};
-use crate::{run, tools};
+use crate::{run, servers, tools};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Args)]
@@ -17,16 +18,33 @@ pub struct BenchArgs {
 pub fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(workspace::target()?.join("bench"))?;
     let runs = |group: &str| args.group.as_deref().is_none_or(|asked| asked == group);
-    if runs("http") {
-        // The group starts it, from the folder that it is itself started from.
-        run::show(cargo().args(["build", "--release", "-p", "strongroom"]))?;
+    if runs("http") || runs("pypi") || runs("s3") {
+        // These groups start them, as they are shipped.
+        for package in ["strongroom", "strongroom-bench-bare"] {
+            run::show(cargo().args(["build", "--profile", "dist", "-p", package]))?;
+        }
     }
     let mut command = cargo();
+    command.env("STRONGROOM_BENCH_PROGRAMS", workspace::target()?.join("dist"));
     command.args(["run", "--release", "-p", "strongroom-benches", "--bin", "bench", "--"]);
     command.args(&args.group);
+    // Those that are there; the group says which are not.
+    let peers = [
+        ("STRONGROOM_DISTRIBUTION", tools::DISTRIBUTION.found()?),
+        ("STRONGROOM_ZOT", tools::zot()),
+    ];
+    for (variable, program) in peers {
+        command.envs(program.map(|program| (variable, program)));
+    }
     if runs("s3") {
         command.env("STRONGROOM_VERSITYGW", tools::VERSITYGW.find()?);
         command.env("STRONGROOM_MINIO", tools::MINIO.find()?);
+        command.env("STRONGROOM_DISTRIBUTION", tools::DISTRIBUTION.find()?);
+    }
+    let database = if runs("s3") { Some(servers::database()?) } else { None };
+    command.envs(database.as_ref().map(|database| ("STRONGROOM_BENCH_POSTGRES", database.url())));
+    if runs("pypi") {
+        command.env("STRONGROOM_PYTHON_PEERS", tools::python_peers()?);
     }
     run::show(&mut command)
 }

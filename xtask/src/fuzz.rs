@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -13,6 +14,8 @@ use crate::workspace::{self, cargo, root};
 /// What a usual run spends on each target beyond its corpus.
 const SECONDS: u32 = 5;
 const SECONDS_LONG: u32 = 300;
+/// A target has one thread, and the least of machines that this runs on two cores.
+const AT_ONCE: usize = 2;
 
 /// Coverage instrumentation as `cargo fuzz` asks for it, less the address sanitizer: our own
 /// code has no unsafe blocks for it to look at, and it alone would need a nightly compiler.
@@ -26,13 +29,21 @@ const INSTRUMENT: &str = "--cfg fuzzing -Cpasses=sancov-module -Cdebug-assertion
 pub fn check(long: bool) -> Result<()> {
     let folder = root().join("fuzz");
     let built = build(&folder)?;
-    let mut failed = Vec::new();
-    for target in targets(&folder)? {
-        if let Err(error) = fuzz(&folder, &built, &target, long) {
-            println!("--- {error:#}");
-            failed.push(target);
+    let (targets, failed) = (Mutex::new(targets(&folder)?), Mutex::new(Vec::new()));
+    let one = |list: &Mutex<Vec<String>>| list.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(target) = one(&targets) {
+                    if let Err(error) = fuzz(&folder, &built, &target, long) {
+                        println!("--- {error:#}");
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(target);
+                    }
+                }
+            });
         }
-    }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !failed.is_empty() {
         bail!("failed: {}; the inputs are in fuzz/artifacts", failed.join(", "));
     }

@@ -7,8 +7,10 @@
 mod bench;
 mod clients;
 mod conformance;
+mod deploy;
 mod fuzz;
 mod http;
+mod lambda;
 mod registry;
 mod run;
 mod servers;

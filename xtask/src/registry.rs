@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use strongroom_servers::wait;
 
 use crate::http::Client;
 use crate::run;
@@ -29,7 +30,7 @@ pub const HOME: &str = "default/main";
 /// The file of the certificate that [`Setup::with_tls`] makes.
 pub const CERTIFICATE: &str = "tls.crt";
 
-/// How long it may take to start, also after a kill, or to end well.
+/// How long it may take to start, also after a kill.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Builds the server as it is released, and returns where it is.
@@ -58,6 +59,11 @@ impl Setup {
         variables: impl IntoIterator<Item = (&'static str, &'static str)>,
     ) -> Self {
         variables.into_iter().fold(self, |setup, (variable, value)| setup.with(variable, value))
+    }
+
+    /// Says all of it to a command.
+    fn tell(&self, command: &mut Command) {
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
 
     /// Gives it a certificate that it signed itself, kept in `folder`.
@@ -135,14 +141,24 @@ impl Registry {
         Self::once(&self.program, verb, &self.data, &self.setup)
     }
 
+    /// What a verb prints, beside the serving process or after it.
+    pub fn output(&self, verb: &[&str]) -> Result<String> {
+        run::output(&mut Self::command(&self.program, verb, &self.data, &self.setup))
+    }
+
     /// The same for a program that serves nothing yet.
     pub fn once(program: &Path, verb: &[&str], data: &Path, setup: &Setup) -> Result<()> {
+        run::show(&mut Self::command(program, verb, data, setup))
+    }
+
+    /// A verb, about to be run.
+    pub fn command(program: &Path, verb: &[&str], data: &Path, setup: &Setup) -> Command {
         let mut command = Command::new(program);
         command.args(verb).arg("--data").arg(data);
         // For the tests; the server knows no such setting.
         command.env_remove("STRONGROOM_LONG");
-        command.envs(setup.variables.iter().map(|(name, value)| (name, value)));
-        run::show(&mut command)
+        setup.tell(&mut command);
+        command
     }
 
     /// How it ended, where it did.
@@ -206,12 +222,11 @@ fn serve(
     listen: &str,
 ) -> Result<(Child, String)> {
     let mut sink = File::options().create(true).append(true).open(log)?;
-    let mut child = Command::new(program)
-        .args(["serve", "--listen", listen, "--data"])
-        .arg(data)
-        .env_remove("STRONGROOM_LONG")
-        .env("STRONGROOM_BOOTSTRAP_PASSWORD", PASSWORD)
-        .envs(setup.variables.iter().map(|(name, value)| (name, value)))
+    let mut command = Command::new(program);
+    command.args(["serve", "--listen", listen, "--data"]).arg(data);
+    command.env_remove("STRONGROOM_LONG").env("STRONGROOM_BOOTSTRAP_PASSWORD", PASSWORD);
+    setup.tell(&mut command);
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(sink.try_clone()?)
@@ -244,18 +259,6 @@ fn address_in(line: &str) -> Option<String> {
     let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
     let address = &rest[..end.unwrap_or(rest.len())];
     address.parse::<std::net::SocketAddr>().ok().map(|address| address.to_string())
-}
-
-/// Waits for a child's end; `None` when it has not ended in time.
-pub fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        sleep(Duration::from_millis(20));
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

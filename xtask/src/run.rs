@@ -1,5 +1,6 @@
 //! Running other programs: shown before they start, and an error that names them when they fail.
 
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +27,25 @@ pub fn output(command: &mut Command) -> Result<String> {
 pub fn output_and_errors(command: &mut Command) -> Result<String> {
     let output = quietly(command)?;
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// Runs a command with a line on its standard input; its output is in the error when it fails.
+pub fn fed(command: &mut Command, input: &str) -> Result<()> {
+    let shown = line(command);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("could not start `{shown}`"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(format!("{input}\n").as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!(
+            "`{shown}` ended with {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
 }
 
 fn quietly(command: &mut Command) -> Result<Output> {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
+use strongroom_servers::{Bucket, Database, RoundRobin};
 
 use crate::http::Client;
 use crate::registry::{PASSWORD, Registry, Setup, USER};
-use crate::servers::{Bucket, Database, RoundRobin};
+use crate::servers;
 
 /// Where a registry keeps what it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +52,10 @@ impl Site {
     pub fn start(program: &Path, folder: &Path, ground: Ground, setup: Setup) -> Result<Self> {
         let bucket = match ground {
             Ground::Folder => None,
-            Ground::Bucket | Ground::Nodes => Some(Bucket::minio()?),
-            Ground::OtherBucket => Some(Bucket::versitygw()?),
+            Ground::Bucket | Ground::Nodes => Some(servers::minio()?),
+            Ground::OtherBucket => Some(servers::versitygw()?),
         };
-        let setup = bucket.iter().fold(setup, |setup, bucket| bucket.setup(setup));
+        let setup = bucket.iter().fold(setup, Setup::on_bucket);
         let start = |name: &str, setup: &Setup| {
             let (data, log) = (folder.join(name), folder.join(format!("{name}.log")));
             Registry::start_with(program, &data, &log, setup.clone())
@@ -63,17 +64,17 @@ impl Site {
             let nodes = vec![start("data", &setup)?];
             return Ok(Self { nodes, proxy: None, _bucket: bucket, database: None });
         }
-        let database = Database::start()?;
+        let database = servers::database()?;
         let key = folder.join("master");
         // As random as a test needs it: all zeros would do, but look like a mistake.
         std::fs::write(&key, [7_u8; 32])?;
-        let setup = database
-            .setup(setup)
+        let setup = setup
+            .on_database(&database)
             .with("STRONGROOM_IDENTITY_MASTER_KEY_FILE", key.to_string_lossy());
         Registry::once(program, &["migrate"], &folder.join("one"), &setup)?;
         let nodes = vec![start("one", &setup)?, start("two", &setup)?];
         let addresses: Vec<_> = nodes.iter().map(|node| node.address().to_owned()).collect();
-        let proxy = Some(RoundRobin::start(&addresses)?);
+        let proxy = Some(servers::round_robin(&addresses)?);
         Ok(Self { nodes, proxy, _bucket: bucket, database: Some(database) })
     }
 
@@ -118,6 +119,11 @@ impl Site {
     /// Runs a verb beside the first node, or after it ended.
     pub fn verb(&self, verb: &[&str]) -> Result<()> {
         self.first().verb(verb)
+    }
+
+    /// What a verb tells, run as [`Self::verb`] runs it.
+    pub fn told(&self, verb: &[&str]) -> Result<String> {
+        self.first().output(verb)
     }
 
     /// Asks all nodes to end, and fails unless they end well.

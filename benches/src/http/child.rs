@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use super::client::Client;
 use crate::figure::folder;
 
+/// Where the servers of ours are.
+const SHIPPED: &str = "STRONGROOM_BENCH_PROGRAMS";
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
 /// Of this process's servers only, which end with it.
@@ -21,27 +23,56 @@ const PASSWORD: &str = "bench-only-3e1f0c";
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The repository that the figures use, in the organisation and registry of a first start.
-pub(super) const REPOSITORY: &str = "default/main/bench";
+pub(crate) const REPOSITORY: &str = "default/main/bench";
 
 /// The registry, as a release: with accounts, audit trail, log and metrics.
-pub(super) struct Strongroom {
+pub(crate) struct Strongroom {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     folder: TempDir,
+}
+
+/// A program as it is shipped, in the folder of those that `cargo xtask bench` built.
+fn shipped(program: &str) -> Result<PathBuf> {
+    let folder = std::env::var_os(SHIPPED).with_context(|| {
+        format!(
+            "{SHIPPED} names no folder of programs; `cargo xtask bench` builds them and names it"
+        )
+    })?;
+    Ok(Path::new(&folder).join(program))
 }
 
 impl Strongroom {
     /// Starts it over an empty folder.
-    pub(super) fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with settings, as variables of its environment; a database among them is migrated first.
+    pub(crate) fn start_with(settings: &[(&str, String)]) -> Result<Self> {
         let folder = tempfile::tempdir_in(folder()?)?;
-        let binary = std::env::current_exe()?.with_file_name("strongroom");
+        let binary = shipped("strongroom")?;
         let address = free_address()?;
         let log = File::create(folder.path().join("log"))?;
-        let mut command = Command::new(&binary);
-        command.args(["serve", "--listen", &address.to_string(), "--data"]);
-        command.arg(folder.path().join("data"));
+        let data = folder.path().join("data");
+        let command = |verb: &[&str]| -> Result<Command> {
+            let mut command = Command::new(&binary);
+            command.args(verb).arg("--data").arg(&data);
+            // What is for the benches are no settings to it, and it refuses those it does not know.
+            for (name, _) in std::env::vars_os() {
+                if name.to_string_lossy().starts_with("STRONGROOM_") {
+                    command.env_remove(name);
+                }
+            }
+            command.envs(settings.iter().map(|(name, value)| (name, value)));
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+            Ok(command)
+        };
+        if settings.iter().any(|(name, _)| *name == "STRONGROOM_POSTGRES_URL") {
+            ensure!(command(&["migrate"])?.status()?.success(), "the database can't be migrated");
+        }
+        let mut command = command(&["serve", "--listen", &address.to_string()])?;
         command.env("STRONGROOM_BOOTSTRAP_PASSWORD", PASSWORD);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| {
             format!("{} can't be started; `cargo xtask bench http` builds it", binary.display())
         })?;
@@ -53,12 +84,12 @@ impl Strongroom {
     }
 
     /// A connection that signs in with each request, as docker does without tokens.
-    pub(super) fn client(&self) -> Result<Client> {
+    pub(crate) fn client(&self) -> Result<Client> {
         Client::connect(self.address, Some(basic()))
     }
 
     /// A token for pulling from [`REPOSITORY`], as the token endpoint gives out.
-    pub(super) fn token(&self) -> Result<String> {
+    pub(crate) fn token(&self) -> Result<String> {
         let mut client = Client::connect(self.address, None)?;
         let challenge = client.get("/v2/")?;
         let field = |name: &str| {
@@ -80,12 +111,12 @@ impl Strongroom {
     }
 
     /// Its memory now, in MiB.
-    pub(super) fn resident_mib(&self) -> Result<f64> {
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
         status_mib(self.child.id(), "VmRSS:")
     }
 
     /// The most memory it ever had, in MiB.
-    pub(super) fn peak_mib(&self) -> Result<f64> {
+    pub(crate) fn peak_mib(&self) -> Result<f64> {
         status_mib(self.child.id(), "VmHWM:")
     }
 }
@@ -97,21 +128,21 @@ impl Drop for Strongroom {
 }
 
 /// The value of the Authorization header of the registry's first user.
-pub(super) fn basic() -> String {
+pub(crate) fn basic() -> String {
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("admin:{PASSWORD}"));
     format!("Basic {pair}")
 }
 
 /// nginx with sendfile, serving one folder.
-pub(super) struct Nginx {
+pub(crate) struct Nginx {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     folder: TempDir,
 }
 
 impl Nginx {
     /// Starts it over a folder with one file of these bytes, called `blob`.
-    pub(super) fn start(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn start(bytes: &[u8]) -> Result<Self> {
         let folder = tempfile::tempdir_in(folder()?)?;
         let address = free_address()?;
         let root = folder.path().canonicalize()?;
@@ -157,17 +188,18 @@ fn nginx(folder: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The server of [`serve_bare`](super::serve_bare) in a process of its own.
-pub(super) struct Bare {
+/// A server that does nothing but answer, built as ours is.
+pub(crate) struct Bare {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Bare {
-    pub(super) fn start() -> Result<Self> {
+    /// Starts it with answers of `size` bytes.
+    pub(crate) fn start(size: usize) -> Result<Self> {
         let address = free_address()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.args(["serve-bare", &address.to_string()]).spawn()?;
+        let mut command = Command::new(shipped("strongroom-bench-bare")?);
+        let mut child = command.args([&address.to_string(), &size.to_string()]).spawn()?;
         let waited = wait_for(&mut child, address, Path::new("/dev/null"));
         let server = Self { child, address };
         waited.map(|()| server)
@@ -181,7 +213,7 @@ impl Drop for Bare {
 }
 
 /// A server whose processor time can be asked for.
-pub(super) trait Used {
+pub(crate) trait Used {
     fn processes(&self) -> Result<Vec<u32>>;
 
     /// The processor seconds it used so far, by user and kernel.
@@ -220,12 +252,12 @@ fn status_mib(process: u32, field: &str) -> Result<f64> {
     Ok(kib.parse::<f64>()? / 1024.0)
 }
 
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// Waits until something listens there.
-fn wait_for(child: &mut Child, address: SocketAddr, log: &Path) -> Result<()> {
+pub(crate) fn wait_for(child: &mut Child, address: SocketAddr, log: &Path) -> Result<()> {
     let begin = Instant::now();
     let said = || std::fs::read_to_string(log).unwrap_or_default();
     while TcpStream::connect(address).is_err() {
@@ -241,7 +273,7 @@ fn wait_for(child: &mut Child, address: SocketAddr, log: &Path) -> Result<()> {
     Ok(())
 }
 
-fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     // It may be gone already.
     let _gone = child.kill().and_then(|()| child.wait());
 }

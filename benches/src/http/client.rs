@@ -11,7 +11,7 @@ const BUFFER: usize = 256 << 10;
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One connection that stays.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     host: SocketAddr,
     authorization: String,
@@ -19,20 +19,20 @@ pub(super) struct Client {
 }
 
 /// An answer, whole.
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
     /// A header's value.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 
     /// Fails unless the status is this.
-    pub(super) fn expect(self, status: u16) -> Result<Self> {
+    pub(crate) fn expect(self, status: u16) -> Result<Self> {
         let text = String::from_utf8_lossy(&self.body);
         ensure!(self.status == status, "answered {}, not {status}: {text}", self.status);
         Ok(self)
@@ -40,7 +40,7 @@ impl Reply {
 }
 
 impl Client {
-    pub(super) fn connect(host: SocketAddr, authorization: Option<String>) -> Result<Self> {
+    pub(crate) fn connect(host: SocketAddr, authorization: Option<String>) -> Result<Self> {
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
@@ -50,12 +50,12 @@ impl Client {
         Ok(Self { stream, host, authorization, buffer: vec![0; BUFFER] })
     }
 
-    pub(super) fn get(&mut self, path: &str) -> Result<Reply> {
+    pub(crate) fn get(&mut self, path: &str) -> Result<Reply> {
         self.send("GET", path, "", b"")
     }
 
     /// Sends a request with a body of a known length; `fields` is whole header lines.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         method: &str,
         path: &str,
@@ -70,7 +70,7 @@ impl Client {
     }
 
     /// Sends a request whose body is a stream of `parts`, in the chunks of HTTP/1.1.
-    pub(super) fn stream<'a>(
+    pub(crate) fn stream<'a>(
         &mut self,
         method: &str,
         path: &str,
@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// Reads a body and throws it away; returns its length.
-    pub(super) fn download(&mut self, path: &str) -> Result<u64> {
+    pub(crate) fn download(&mut self, path: &str) -> Result<u64> {
         let request = self.head("GET", path, "");
         self.stream.write_all(&request)?;
         let (head, rest) = self.reply_head()?;

@@ -8,7 +8,7 @@ use strongroom_engine::digest::{Algorithm, Digest};
 
 use super::child::{Nginx, REPOSITORY, Strongroom, Used, basic};
 use super::client::Client;
-use super::{LARGE, load};
+use super::{LARGE, load, peers};
 use crate::figure::{Goal, Report, median};
 use crate::world::random_bytes;
 
@@ -30,18 +30,27 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let server = Strongroom::start()?;
     load::upload(&mut server.client()?, &bytes, &digest)?;
     let nginx = Nginx::start(&bytes)?;
+    let peers = peers::start_all()?;
+    for peer in &peers {
+        load::upload(&mut peer.client()?, &bytes, &digest)?;
+    }
     drop(bytes);
     let path = format!("/v2/{REPOSITORY}/blobs/{digest}");
     for clients in [1, 8] {
         let (mut ours, mut theirs) = (Measured::default(), Measured::default());
+        let mut others: Vec<_> = peers.iter().map(|_| Measured::default()).collect();
         for _ in 0..ROUNDS {
             theirs.add(&nginx, nginx.address, "/blob", None, clients)?;
             ours.add(&server, server.address, &path, Some(&basic()), clients)?;
+            for (peer, other) in peers.iter().zip(&mut others) {
+                other.add(peer, peer.address, &path, None, clients)?;
+            }
         }
         let who = if clients == 1 { "one client" } else { "eight at once" };
+        let rate = median(ours.rate);
         report.figure(
             &format!("pull 512 MiB, {who}"),
-            (median(ours.rate), "MB/s"),
+            (rate, "MB/s"),
             ("nginx with sendfile, MB/s", median(theirs.rate)),
             Goal::RatioAtLeast(1.1),
         )?;
@@ -51,6 +60,11 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
             ("nginx with sendfile, s/GiB", median(theirs.cost)),
             Goal::RatioAtMost(1.3),
         )?;
+        for (peer, other) in peers.iter().zip(others) {
+            let against = (&*format!("{}, MB/s", peer.name), median(other.rate));
+            let name = format!("pull 512 MiB, {who}, and from {}", peer.name);
+            report.figure(&name, (rate, "MB/s"), against, Goal::RatioAtLeast(1.0))?;
+        }
     }
     Ok(())
 }

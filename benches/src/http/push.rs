@@ -8,7 +8,7 @@ use sha2::Digest as _;
 use strongroom_engine::digest::{Algorithm, Digest};
 
 use super::child::Strongroom;
-use super::{LARGE, load};
+use super::{LARGE, load, peers};
 use crate::figure::{Goal, Report, folder, median};
 use crate::world::random_bytes;
 
@@ -20,6 +20,8 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let work = tempfile::tempdir_in(folder()?)?;
     let (source, target) = (work.path().join("source"), work.path().join("target"));
     std::fs::write(&source, &bytes)?;
+    let peers = peers::start_all()?;
+    let mut theirs: Vec<_> = peers.iter().map(|peer| (peer.name, Vec::new())).collect();
     let (mut hash, mut write, mut push) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         hash.push(rate(|| {
@@ -39,13 +41,24 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let mut client = server.client()?;
         push.push(rate(|| load::upload(&mut client, &bytes, &digest))?);
+        for (peer, (_, rates)) in peers.iter().zip(&mut theirs) {
+            let mut client = peer.client()?;
+            rates.push(rate(|| load::upload(&mut client, &bytes, &digest))?);
+        }
     }
+    let ours = median(push.clone());
     report.figure(
         "push 512 MiB, durable",
         (median(push), "MB/s"),
         ("the slower of sha256 and dd conv=fsync, MB/s", median(hash).min(median(write))),
         Goal::RatioAtLeast(0.85),
-    )
+    )?;
+    for (peer, rates) in theirs {
+        let against = (&*format!("{peer}, durable or not, MB/s"), median(rates));
+        let name = format!("push 512 MiB, and to {peer}");
+        report.figure(&name, (ours, "MB/s"), against, Goal::RatioAtLeast(1.0))?;
+    }
+    Ok(())
 }
 
 /// How many MB/s of [`LARGE`] bytes `work` does.

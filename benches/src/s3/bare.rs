@@ -1,5 +1,7 @@
 //! A plain client of the same service: no digest, no record, four parts at once.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -21,8 +23,8 @@ impl Bare {
         Self { client: server.client(), bucket: server.bucket() }
     }
 
-    /// Uploads in parts, four at once.
-    pub(super) async fn upload(&self, key: &str, bytes: &Bytes) -> Result<()> {
+    /// Uploads in parts, four at once; returns how long it took the service to make the object of them.
+    pub(super) async fn upload(&self, key: &str, bytes: &Bytes) -> Result<Duration> {
         let begun = self.client.create_multipart_upload().bucket(self.bucket).key(key);
         let id = begun.send().await?.upload_id().context("an upload has an id")?.to_owned();
         let id = &id;
@@ -36,8 +38,9 @@ impl Bare {
         let parts: Vec<_> = futures::stream::iter(parts).buffered(4).try_collect().await?;
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let done = self.client.complete_multipart_upload().bucket(self.bucket).key(key);
+        let last = Instant::now();
         done.upload_id(id).multipart_upload(parts).send().await?;
-        Ok(())
+        Ok(last.elapsed())
     }
 
     /// Reads an object; returns how many bytes came.

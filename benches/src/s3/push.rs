@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures::StreamExt;
 use strongroom_engine::Chunk;
 use strongroom_engine::access::Action;
 use strongroom_engine::content::ObjectRead;
 use strongroom_engine::digest::{Algorithm, Digest};
+use strongroom_engine::gc::CollectOptions;
 use strongroom_s3::S3Store;
-use strongroom_s3_testing::{Fault, FaultProxy, Server};
+use strongroom_s3_testing::{Fault, FaultProxy, S3Kind, Server};
 
 use super::bare::Bare;
-use super::{LARGE, MIB, ROUNDS};
+use super::{LARGE, MIB, ROUNDS, flush_disk};
 use crate::figure::{Goal, Report, median};
 use crate::world::{World, parts, random_bytes};
 
@@ -27,60 +28,95 @@ pub(super) async fn run(report: &mut Report, server: &Server, name: &str) -> Res
     let mut content = Vec::from(random_bytes(LARGE));
     let blobs = Arc::new(S3Store::new(&server.options()).await);
     let world = World::with_bytes_in(blobs).await?;
-    let (mut plain, mut whole, mut chunked, mut finish) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut get, mut pull) = (Vec::new(), Vec::new());
+    let mut took = Took::default();
     for round in 0..ROUNDS {
-        let bytes = fresh(&mut content, 2 * round)?;
-        let begin = Instant::now();
-        bare.upload("bare", &bytes).await?;
-        plain.push(rate(begin));
-
-        let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let begin = Instant::now();
-        push(&world, &bytes, &digest).await?;
-        whole.push(rate(begin));
-
+        let mut pushed = None;
+        // Each comes first once: where all went to the same disk, the last would be held up most.
+        for turn in 0..3 {
+            let bytes = fresh(&mut content, 3 * round + turn)?;
+            let digest = Digest::of(Algorithm::Sha256, &bytes);
+            flush_disk()?;
+            match (round + turn) % 3 {
+                0 => {
+                    let begin = Instant::now();
+                    took.complete.push(milliseconds(bare.upload("bare", &bytes).await?));
+                    took.plain.push(rate(begin));
+                }
+                1 => {
+                    let begin = Instant::now();
+                    push(&world, &bytes, &digest).await?;
+                    took.whole.push(rate(begin));
+                    pushed = Some(digest);
+                }
+                _ => {
+                    let repository = world.open("large", Action::Push).await?;
+                    let begin = Instant::now();
+                    let upload = repository.start_upload(None, None).await?;
+                    repository.append(upload.id, Chunk::default(), parts(&bytes, PIECE)).await?;
+                    let last = Instant::now();
+                    repository.finish_upload(upload.id, &digest).await?;
+                    took.finish.push(milliseconds(last.elapsed()));
+                    took.chunked.push(rate(begin));
+                    // What is moved to its place behind the push must not slow what comes next.
+                    let all = CollectOptions::everything();
+                    world.engine.collect(&all, &|_| {}).await?;
+                }
+            }
+        }
         let begin = Instant::now();
         ensure!(bare.download("bare").await? == LARGE, "other bytes came");
-        get.push(rate(begin));
+        took.get.push(rate(begin));
+        let digest = pushed.context("each round pushes whole once")?;
         let begin = Instant::now();
         ensure!(download(&world, &digest).await? == LARGE, "other bytes came");
-        pull.push(rate(begin));
-
-        let bytes = fresh(&mut content, 2 * round + 1)?;
-        let digest = Digest::of(Algorithm::Sha256, &bytes);
-        let repository = world.open("large", Action::Push).await?;
-        let begin = Instant::now();
-        let upload = repository.start_upload(None, None).await?;
-        repository.append(upload.id, Chunk::default(), parts(&bytes, PIECE)).await?;
-        let last = Instant::now();
-        repository.finish_upload(upload.id, &digest).await?;
-        finish.push(last.elapsed().as_secs_f64() * 1000.0);
-        chunked.push(rate(begin));
-        // What is moved to its place behind the push must not slow the next round.
-        world.engine.collect(&strongroom_engine::gc::CollectOptions::everything(), &|_| {}).await?;
+        took.pull.push(rate(begin));
         bare.delete("bare").await?;
     }
-    let against = ("a plain client, four parts at once, MB/s", median(plain));
-    let goal = Goal::RatioAtLeast(0.85);
-    let figure = format!("push 512 MiB to {name} in one request");
-    report.figure(&figure, (median(whole), "MB/s"), against, goal)?;
-    let figure = format!("push 512 MiB to {name} in one chunk and finish");
-    report.figure(&figure, (median(chunked), "MB/s"), against, goal)?;
-    report.figure(
-        &format!("finish after the last of 512 MiB on {name}"),
-        (median(finish), "ms"),
-        ("bound, ms", 100.0),
-        Goal::RatioAtMost(1.0),
-    )?;
-    report.figure(
-        &format!("pull 512 MiB from {name} through the engine"),
-        (median(pull), "MB/s"),
-        ("one GET of a plain client, MB/s", median(get)),
-        Goal::RatioAtLeast(0.85),
-    )?;
+    took.report(report, server, name)?;
     faults(report, server, name, &mut content).await
+}
+
+/// What each round took: MB/s, and milliseconds of the two that end an upload.
+#[derive(Default)]
+struct Took {
+    plain: Vec<f64>,
+    complete: Vec<f64>,
+    whole: Vec<f64>,
+    chunked: Vec<f64>,
+    finish: Vec<f64>,
+    get: Vec<f64>,
+    pull: Vec<f64>,
+}
+
+impl Took {
+    fn report(self, report: &mut Report, server: &Server, name: &str) -> Result<()> {
+        let against = ("a plain client, four parts at once, MB/s", median(self.plain));
+        let goal = Goal::RatioAtLeast(0.85);
+        let figure = format!("push 512 MiB to {name} in one request");
+        report.figure(&figure, (median(self.whole), "MB/s"), against, goal)?;
+        let figure = format!("push 512 MiB to {name} in one chunk and finish");
+        report.figure(&figure, (median(self.chunked), "MB/s"), against, goal)?;
+        let finish = (median(self.finish), "ms");
+        let figure = format!("finish after the last of 512 MiB on {name}");
+        match server.kind() {
+            S3Kind::Minio => {
+                let bound = ("bound, ms", 100.0);
+                report.figure(&figure, finish, bound, Goal::RatioAtMost(1.0))?;
+            }
+            // It makes the object of its parts only then, byte by byte: nobody finishes sooner.
+            S3Kind::Versity => {
+                let complete = median(self.complete);
+                let against = ("CompleteMultipartUpload of a plain client, ms", complete);
+                report.figure(&figure, finish, against, Goal::RatioAtMost(1.3))?;
+            }
+        }
+        report.figure(
+            &format!("pull 512 MiB from {name} through the engine"),
+            (median(self.pull), "MB/s"),
+            ("one GET of a plain client, MB/s", median(self.get)),
+            Goal::RatioAtLeast(0.85),
+        )
+    }
 }
 
 /// Through a proxy, with and without faults.
@@ -158,6 +194,10 @@ async fn download(world: &World, digest: &Digest) -> Result<usize> {
         ObjectRead::File { .. } => anyhow::bail!("a bucket has no files"),
     }
     Ok(length)
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// How many MB/s of [`LARGE`] bytes since `begin`.

@@ -32,13 +32,23 @@ impl Keeping {
             return;
         }
         let (connections, at_it) = (connections.clone(), Arc::clone(&self.at_it));
+        let done = Done(at_it);
         tokio::spawn(async move {
+            let _done = done;
             if let Err(failure) = prune(&connections).await {
                 let error = failure.into_meta();
                 tracing::warn!(%error, "old commits wait to be forgotten");
             }
-            at_it.store(false, Ordering::Relaxed);
         });
+    }
+}
+
+/// Lets the next one begin, however this one ended.
+struct Done(Arc<AtomicBool>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

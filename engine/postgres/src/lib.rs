@@ -251,6 +251,14 @@ impl MetaRead for PostgresStore {
         }
         .map_err(Failure::into_meta)
     }
+
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        let answer = self.reading.run(async |connection| {
+            let statement = connection.prepare_cached(snapshot::ABOUT).await?;
+            snapshot::about(&connection.query_one(&statement, &[]).await?)
+        });
+        answer.await.map_err(Failure::into_meta)
+    }
 }
 
 #[async_trait]

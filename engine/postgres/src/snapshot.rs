@@ -13,6 +13,11 @@ use crate::error::Failure;
 
 pub(crate) const SCAN: &str = "SELECT key, value FROM strongroom_rows
     WHERE key >= $1 AND key < $2 ORDER BY key LIMIT $3";
+/// By the density that was found when the table was looked at last, and its size now; nothing where it
+/// never was.
+pub(crate) const ABOUT: &str = "SELECT CASE WHEN reltuples >= 0 AND relpages > 0 THEN
+        (reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::bigint))::bigint
+    END FROM pg_class WHERE oid = 'strongroom_rows'::regclass";
 const GET: &str = "SELECT value FROM strongroom_rows WHERE key = $1";
 
 /// Begins, and looks: the moment is that of the first look.
@@ -62,6 +67,12 @@ pub(crate) fn rows(answer: Vec<tokio_postgres::Row>) -> Result<Vec<Row>, Failure
     answer.into_iter().map(row).collect()
 }
 
+/// The answer to [`ABOUT`].
+pub(crate) fn about(answer: &tokio_postgres::Row) -> Result<Option<u64>, Failure> {
+    let rows: Option<i64> = answer.try_get(0)?;
+    Ok(rows.and_then(|rows| u64::try_from(rows).ok()))
+}
+
 /// How many rows a scan asks for.
 pub(crate) fn limit(limit: usize) -> i64 {
     i64::try_from(limit.min(MAX_SCAN_ROWS)).unwrap_or(0)
@@ -79,5 +90,10 @@ impl MetaRead for Snapshot {
     async fn scan(&self, range: Range<Key>, wanted: usize) -> Result<Vec<Row>, MetaError> {
         let answer = self.query(SCAN, &[&range.start, &range.end, &limit(wanted)]).await?;
         rows(answer).map_err(Failure::into_meta)
+    }
+
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        let rows = self.query(ABOUT, &[]).await?;
+        rows.first().map_or(Ok(None), |row| about(row).map_err(Failure::into_meta))
     }
 }

@@ -37,7 +37,8 @@ pub struct S3Options {
     pub spool_bytes: u64,
     /// Where they lie; the system's folder for temporary files where absent.
     pub spool_folder: Option<PathBuf>,
-    /// How large a part is made as long as there are plenty of numbers left, in bytes.
+    /// How large each of an upload's first 64 parts is made, in bytes. Later ones have twice as
+    /// much, and more where the numbers of parts run out.
     pub part_bytes: u64,
     /// How many parts of one upload are sent at once.
     pub parts_at_once: usize,
@@ -80,7 +81,7 @@ impl S3Options {
             storage_class: None,
             checksums: Checksums::default(),
             limits: Limits::default(),
-            pool_bytes: 64 << 20,
+            pool_bytes: 128 << 20,
             spool_bytes: 4 << 30,
             spool_folder: None,
             part_bytes: 16 << 20,

@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use strongroom_engine::content::{BlobStore, ObjectRead, StoreError, Then};
 use strongroom_s3::S3Store;
-use strongroom_s3_testing::{Fault, FaultProxy, Operation, Server, ServerKind};
+use strongroom_s3_testing::{Fault, FaultProxy, Operation, S3Kind, Server};
 
 use self::support::{append, content, impatient, key, read, small_parts};
 
@@ -19,7 +19,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let server = Server::start(ServerKind::Versity).await;
+        let server = Server::start(S3Kind::Versity).await;
         let proxy = FaultProxy::before(server.address).await;
         let options = impatient(small_parts(server.options_at(proxy.address)));
         let store = S3Store::new(&options).await;

@@ -10,25 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use strongroom_engine::Error;
 use strongroom_engine::access::Action;
-use strongroom_s3_testing::{Fault, Operation, Server, ServerKind};
+use strongroom_s3_testing::{Fault, Operation, S3Kind, Server};
 
 use self::support::installation::{Installation, MIB, numbered, sha256};
-
-/// All that an installation asks of S3.
-const OPERATIONS: [Operation; 12] = [
-    Operation::HeadObject,
-    Operation::GetObject,
-    Operation::PutObject,
-    Operation::CopyObject,
-    Operation::DeleteObject,
-    Operation::CreateMultipartUpload,
-    Operation::UploadPart,
-    Operation::UploadPartCopy,
-    Operation::CompleteMultipartUpload,
-    Operation::AbortMultipartUpload,
-    Operation::ListObjectsV2,
-    Operation::ListMultipartUploads,
-];
 
 /// How long it lasts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,9 +101,9 @@ fn is_for_now(error: &Error) -> bool {
 
 /// One column of the table.
 async fn column(fault: Fault) {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let mut number = 0;
-    for operation in OPERATIONS {
+    for operation in Operation::ASKED {
         for lasts in [Lasts::Twice, Lasts::On] {
             number += 1;
             case(&server, operation, fault, lasts, number).await;
@@ -247,7 +231,7 @@ async fn mix(server: &Server, per_mille: u64, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn threat_s15_one_ten_and_fifty_of_a_hundred_requests_fail_at_random() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let seeds = if std::env::var_os("STRONGROOM_LONG").is_some() { 1..=20 } else { 1..=2 };
     for seed in seeds {
         for per_mille in [10, 100, 500] {
@@ -258,7 +242,7 @@ async fn threat_s15_one_ten_and_fifty_of_a_hundred_requests_fail_at_random() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn threat_s16_while_s3_is_away_records_are_served_and_it_goes_on_by_itself_afterwards() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let installation = Installation::new(&server, "outage").await;
     let before = numbered(1, 7 * MIB);
     installation.push(&before).await.unwrap();
@@ -292,7 +276,7 @@ async fn threat_s16_while_s3_is_away_records_are_served_and_it_goes_on_by_itself
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn threat_s18_listings_that_show_nothing_yet_change_nothing_but_when_garbage_goes() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let installation = Installation::new(&server, "stale").await;
     let lists = [Operation::ListObjectsV2, Operation::ListMultipartUploads];
     installation.proxy.fail(move |call| lists.contains(&call.operation).then_some(Fault::Lie));

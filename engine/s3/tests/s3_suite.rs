@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use strongroom_engine::content::suite;
 use strongroom_s3::S3Store;
-use strongroom_s3_testing::{Server, ServerKind};
+use strongroom_s3_testing::{S3Kind, Server};
 
-async fn suite_on(kind: ServerKind) {
+async fn suite_on(kind: S3Kind) {
     let server = Server::start(kind).await;
     let mut options = server.options();
     options.prefix = String::from("some/where/");
@@ -18,17 +18,17 @@ async fn suite_on(kind: ServerKind) {
 
 #[tokio::test]
 async fn it_behaves_on_versitygw_as_every_store_must() {
-    suite_on(ServerKind::Versity).await;
+    suite_on(S3Kind::Versity).await;
 }
 
 #[tokio::test]
 async fn it_behaves_on_minio_as_every_store_must() {
-    suite_on(ServerKind::Minio).await;
+    suite_on(S3Kind::Minio).await;
 }
 
 #[tokio::test]
 async fn both_servers_pass_the_check_and_it_leaves_nothing() {
-    for kind in [ServerKind::Versity, ServerKind::Minio] {
+    for kind in [S3Kind::Versity, S3Kind::Minio] {
         let server = Server::start(kind).await;
         let store = S3Store::new(&server.options()).await;
         store.check().await.unwrap_or_else(|error| panic!("{kind:?}: {error}"));
@@ -39,7 +39,7 @@ async fn both_servers_pass_the_check_and_it_leaves_nothing() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_bucket_is_told_to_a_person() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let told = async |options| S3Store::new(&options).await.check().await.unwrap_err().to_string();
 
     let mut options = server.options();

@@ -6,14 +6,15 @@ mod support;
 
 use std::time::Duration;
 
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 use strongroom_engine::content::{BlobStore, ObjectKey, Presigner, Then, WriteState};
-use strongroom_s3::S3Store;
-use strongroom_s3_testing::{Fault, FaultProxy, Operation, Server, ServerKind};
+use strongroom_s3::{Encryption, S3Store};
+use strongroom_s3_testing::{Bucket, Fault, FaultProxy, Operation, S3Kind, Server};
 
 use self::support::{append, claim, content, key, read, small_parts};
 
-const BOTH: [ServerKind; 2] = [ServerKind::Versity, ServerKind::Minio];
+const BOTH: [S3Kind; 2] = [S3Kind::Versity, S3Kind::Minio];
 const MIB: usize = 1 << 20;
 
 async fn uploads_left(server: &Server, key: &str) -> usize {
@@ -122,7 +123,7 @@ async fn an_upload_that_was_finished_in_vain_goes_on_from_its_object() {
 
 #[tokio::test]
 async fn uploads_under_way_are_listed_and_given_up_without_their_object() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let store = S3Store::new(&small_parts(server.options())).await;
     let (unfinished, whole) = (key("in-flight/1"), content(6 * MIB));
     // Two nodes began one each, and a third finished the object in one go.
@@ -179,7 +180,7 @@ async fn a_url_reads_a_range_without_keys_and_with_its_content_type() {
 
 #[tokio::test]
 async fn parts_that_find_no_memory_wait_on_disk() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let mut options = small_parts(server.options());
     (options.pool_bytes, options.spool_bytes) = (6 << 20, 16 << 20);
     let store = &S3Store::new(&options).await;
@@ -264,7 +265,7 @@ async fn what_is_told_midway_is_durable_and_another_node_goes_on_from_each_of_it
 
 #[tokio::test]
 async fn what_is_told_midway_ends_before_a_part_that_is_missing() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let proxy = FaultProxy::before(server.address).await;
     let store = S3Store::new(&small_parts(server.options_at(proxy.address))).await;
     let node = S3Store::new(&small_parts(server.options())).await;
@@ -309,7 +310,7 @@ async fn what_is_told_midway_ends_before_a_part_that_is_missing() {
 
 #[tokio::test]
 async fn an_advance_that_waits_for_a_part_that_fails_fails() {
-    let server = Server::start(ServerKind::Versity).await;
+    let server = Server::start(S3Kind::Versity).await;
     let proxy = FaultProxy::before(server.address).await;
     let store =
         S3Store::new(&support::impatient(small_parts(server.options_at(proxy.address)))).await;
@@ -371,6 +372,53 @@ async fn threat_s17_of_a_hundred_who_finish_one_key_at_once_exactly_one_creates_
         assert_eq!(created, 1, "{kind:?}");
         for (bytes, lies) in &finished {
             assert!(read(store, lies).await == *bytes, "{kind:?}: {lies}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_written_is_encrypted_and_classed_as_asked() {
+    // versitygw knows neither.
+    let server = Server::start(S3Kind::Minio).await;
+    let kms = Encryption::Kms { key: Some(Bucket::ENCRYPTION_KEY.to_owned()) };
+    let asked = [
+        (Encryption::Bucket, None, None),
+        (Encryption::S3, Some(ServerSideEncryption::Aes256), Some(StorageClass::ReducedRedundancy)),
+        (kms, Some(ServerSideEncryption::AwsKms), None),
+    ];
+    for (run, (encryption, sealed, class)) in asked.into_iter().enumerate() {
+        let mut options = small_parts(server.options());
+        options.prefix = format!("run{run}/");
+        options.encryption = encryption;
+        options.storage_class = class.as_ref().map(|class| class.as_str().to_owned());
+        // So that one of the copies is made in parts.
+        options.copy_bytes = 5 << 20;
+        let store = S3Store::new(&options).await;
+        let (small, large, rest) = (content(100), content(6 * MIB), content(MIB));
+        store.put(&key("small"), small.clone()).await.unwrap();
+        let unfinished = key("in-flight/1");
+        let state = store.start(&unfinished).await.unwrap();
+        let state = append(&store, &unfinished, &state, 1, &large, Then::Rests).await.unwrap();
+        // A tail, which no part can be yet.
+        let open = key("in-flight/2");
+        let begun = store.start(&open).await.unwrap();
+        append(&store, &open, &begun, 1, &rest, Then::Rests).await.unwrap();
+        let state = append(&store, &unfinished, &state, 2, &rest, Then::Finishes).await.unwrap();
+        let lies = store.finish(&unfinished, &state, &key("large")).await.unwrap();
+        store.settle(&lies, &key("large")).await.unwrap();
+        store.settle(&key("small"), &key("again")).await.unwrap();
+        assert!(read(&store, &key("large")).await == [large, rest].concat());
+        assert!(read(&store, &key("again")).await == small);
+
+        let client = server.client();
+        let listed = client.list_objects_v2().bucket(server.bucket()).prefix(&options.prefix);
+        let listed = listed.send().await.unwrap();
+        let names: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
+        assert!(names.len() >= 3, "{names:?}");
+        for name in names {
+            let head = client.head_object().bucket(server.bucket()).key(name).send().await.unwrap();
+            assert_eq!(head.server_side_encryption(), sealed.as_ref(), "{name}");
+            assert_eq!(head.storage_class(), class.as_ref(), "{name}");
         }
     }
 }

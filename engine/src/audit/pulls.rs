@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::{Caller, Origin};
@@ -16,6 +17,9 @@ use crate::seam::Timestamp;
 
 /// The most different pulls that wait at once; the next one writes them itself.
 const MAX_WAITING: usize = 4096;
+/// So many of them are written at once, beside the requests: those go on while the store is at it, and
+/// seldom meet the bound.
+const EARLY: usize = MAX_WAITING / 2;
 /// The most lines one commit takes.
 const LINES_PER_COMMIT: usize = 512;
 
@@ -44,6 +48,8 @@ pub(crate) struct PullLog {
     waiting: Mutex<HashMap<u64, Vec<Waiting>>>,
     /// One flush at a time, so that [`flush`] returns only when what waited before is durable.
     flushing: tokio::sync::Mutex<()>,
+    /// Whether a task writes those that came early.
+    early: AtomicBool,
 }
 
 /// What makes two pulls the same. A request's own id does not: it would make every pull another.
@@ -90,7 +96,8 @@ impl Pull {
 }
 
 impl PullLog {
-    /// Adds a pull; false where too many wait: [`flush`] first. `now` is by the clock of the seams.
+    /// Adds a pull, and says how many different ones wait then; nothing where too many do: [`flush`]
+    /// first. `now` is by the clock of the seams.
     pub(crate) fn add(
         &self,
         caller: &Caller,
@@ -99,7 +106,7 @@ impl PullLog {
         digest: Digest,
         tag: Option<&str>,
         now: Timestamp,
-    ) -> bool {
+    ) -> Option<usize> {
         let (principal, origin) = (caller.principal.as_str(), &caller.origin);
         let like = Like { organisation, principal, origin, repository, digest, tag };
         let hash = like.hash();
@@ -108,10 +115,10 @@ impl PullLog {
         let same = same_hash.and_then(|pulls| pulls.iter_mut().find(|one| like.is(&one.pull)));
         if let Some(same) = same {
             same.count += 1;
-            return true;
+            return Some(waiting.len());
         }
         if waiting.len() >= MAX_WAITING {
-            return false;
+            return None;
         }
         let pull = Pull {
             organisation,
@@ -122,7 +129,7 @@ impl PullLog {
             tag: tag.map(str::to_owned),
         };
         waiting.entry(hash).or_default().push(Waiting { pull, at: now, count: 1 });
-        true
+        Some(waiting.len())
     }
 
     fn take(&self) -> Vec<Waiting> {
@@ -148,17 +155,42 @@ impl PullLog {
     }
 }
 
+/// Has them written beside the requests where `waiting` are many, unless that is under way.
+pub(crate) fn write_early(core: &Arc<Core>, waiting: usize) {
+    if waiting < EARLY || core.pulls.early.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let writing = Early(Arc::clone(core));
+    tokio::spawn(async move {
+        if let Err(error) = write_waiting(&writing.0, false).await {
+            tracing::warn!(%error, "pulls wait to be written to the audit trail");
+        }
+    });
+}
+
+/// Lets the next ones be written early, however this ended.
+struct Early(Arc<Core>);
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        self.0.pulls.early.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Writes all pulls that wait, durably, and what of refusals is due or, where `all` says so, waits. What
 /// can't be written waits on.
 ///
 /// In a task of its own: a request that is given up must not take along what it wrote for others.
 pub(crate) async fn flush(core: &Arc<Core>, all: bool) -> Result<(), Error> {
     let core = Arc::clone(core);
-    let flushed = tokio::spawn(async move {
-        flush_pulls(&core).await?;
-        refusals::write(&core, all).await
-    });
+    let flushed = tokio::spawn(async move { write_waiting(&core, all).await });
     flushed.await.unwrap_or_else(|error| Err(Error::Unavailable(format!("the trail: {error}"))))
+}
+
+/// As [`flush`], for whoever is not given up in the middle.
+pub(crate) async fn write_waiting(core: &Core, all: bool) -> Result<(), Error> {
+    flush_pulls(core).await?;
+    refusals::write(core, all).await
 }
 
 async fn flush_pulls(core: &Core) -> Result<(), Error> {
@@ -250,7 +282,8 @@ mod tests {
         let repository = RepositoryRef { id: RepositoryId(3), registry: RegistryId(2), path };
         let digest = sha256(&number.to_be_bytes());
         let core = &world.engine.core;
-        core.pulls.add(&world.caller, ACME, &repository, digest, None, core.seams.clock.now())
+        let now = core.seams.clock.now();
+        core.pulls.add(&world.caller, ACME, &repository, digest, None, now).is_some()
     }
 
     async fn pulls(world: &World) -> Vec<Event> {
@@ -279,6 +312,32 @@ mod tests {
         world.gate.open();
         world.engine.flush().await.unwrap();
         assert_eq!(pulls(&world).await.len(), 3 * LINES_PER_COMMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_are_written_beside_the_requests_before_the_bound_is_met() {
+        let world = World::new().await;
+        let digest = world.push_image("api", b"layer", "v1").await;
+        for number in 0..EARLY - 1 {
+            assert!(add(&world, number));
+        }
+        let pull = async |by: &str| {
+            let id = crate::access::PrincipalId::new(by).unwrap();
+            let path = "acme/main/api".parse().unwrap();
+            let caller = Caller::known(id);
+            let action = crate::access::Action::Pull;
+            let opened = world.engine.repository(&caller, &path, action).await.unwrap();
+            opened.manifest(&crate::name::Reference::Digest(digest)).await.unwrap();
+        };
+        pull("user:one").await;
+        // No timer writes them: the clock of the runtime stands where it is.
+        while pulls(&world).await.len() < EARLY {
+            tokio::task::yield_now().await;
+        }
+        while world.engine.core.pulls.early.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        assert!(world.engine.core.pulls.take().is_empty());
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ const OTHERS: &str = "others";
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     principal: String,
-    /// Absent for all the places that have no entry of their own.
+    /// Absent for the installation, and for all the places that have no entry of their own.
     organisation: Option<OrganisationName>,
 }
 
@@ -55,22 +55,20 @@ struct Entry {
 pub(crate) struct RefusalLog(Mutex<HashMap<Key, Entry>>);
 
 impl RefusalLog {
-    /// Notes that `caller` was refused `action` on `name`, which is or would be in `organisation`. Whoever
-    /// is not known leaves nothing. `now` is by the clock of the seams.
+    /// Notes that `caller` was refused `action` on `name`, which is or would be in `organisation`, or is
+    /// the whole installation's. Whoever is not known leaves nothing. `now` is by the clock of the seams.
     pub(crate) fn add(
         &self,
         caller: &Caller,
         action: Action,
-        organisation: &OrganisationName,
+        organisation: Option<&OrganisationName>,
         name: &str,
         now: Timestamp,
     ) {
         let Principal::Known(principal) = &caller.principal else { return };
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Key {
-            principal: principal.as_str().to_owned(),
-            organisation: Some(organisation.clone()),
-        };
+        let key =
+            Key { principal: principal.as_str().to_owned(), organisation: organisation.cloned() };
         let key = place(&entries, key);
         let entry = entries.entry(key).or_insert_with(|| Entry {
             what: String::new(),
@@ -230,6 +228,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_takes_an_operator_is_a_line_of_the_system() {
+        let town = Town::new().await;
+        let bob = known("bob");
+        town.engine.organisations(&bob, None, 10).await.unwrap_err();
+        town.engine.verify_trail(&bob, None).await.unwrap_err();
+        town.engine.organisations(&Caller::anonymous(), None, 10).await.unwrap_err();
+        // What somebody names that is gone: they asked for that, and not to operate.
+        let gone = organisation("gone");
+        town.engine.verify_trail(&bob, Some(&gone)).await.unwrap_err();
+        town.engine.flush().await.unwrap();
+        let line = ("user:bob".to_owned(), "manage the installation, and 1 more".to_owned());
+        assert_eq!(refused(&town, None).await, [line]);
+    }
+
+    #[tokio::test]
+    async fn what_a_frontend_refuses_is_a_line_where_it_was_asked_for() {
+        let town = Town::new().await;
+        let (bob, acme) = (known("bob"), organisation("acme"));
+        town.engine.note_refusal(&bob, Action::Push, Some(&acme), "acme/main/api");
+        town.engine.note_refusal(&bob, Action::Manage, None, "the installation");
+        town.engine.note_refusal(&Caller::anonymous(), Action::Pull, Some(&acme), "acme/main");
+        town.engine.flush().await.unwrap();
+        let bobs = |what: &str| ("user:bob".to_owned(), what.to_owned());
+        assert_eq!(refused(&town, Some("acme")).await, [bobs("push to acme/main/api")]);
+        assert_eq!(refused(&town, None).await, [bobs("manage the installation")]);
+    }
+
+    #[tokio::test]
     async fn whoever_goes_on_gets_one_line_a_minute_that_counts() {
         let town = Town::new().await;
         let (core, bob) = (&town.engine.core, known("bob"));
@@ -259,7 +285,7 @@ mod tests {
         let log = &town.engine.core.refusals;
         let add = |principal: &str, place: usize| {
             let (caller, name) = (known(principal), organisation(&format!("org{place}")));
-            log.add(&caller, Action::Pull, &name, "x", Timestamp(0));
+            log.add(&caller, Action::Pull, Some(&name), "x", Timestamp(0));
         };
         for place in 0..1000 {
             add("bob", place);

@@ -8,11 +8,11 @@ use crate::audit::{Event, EventKind, SYSTEM, decode_event};
 use crate::change::{Attempt, Change};
 use crate::core::Core;
 use crate::error::Error;
+use crate::gc::walk::next_organisation;
 use crate::id::{ChainId, OrganisationId};
 use crate::keys;
 use crate::meta::log;
 use crate::records::{Record, SealedRecord};
-use crate::tenancy::purge::next_organisation;
 
 /// The most heads one line names: an entry of a log has a bound.
 pub(super) const HEADS_PER_LINE: usize = 4096;
@@ -41,7 +41,7 @@ impl Engine {
                     failed.get_or_insert(error);
                 }
             }
-            next = next_organisation(core, after).await?;
+            next = next_organisation(&*core.meta, after).await?;
             after = next;
         }
         failed.map_or(Ok(sealed), Err)

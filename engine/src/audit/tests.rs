@@ -466,7 +466,9 @@ async fn the_trail_of_a_deleted_organisation_is_for_operators_alone() {
             let refused = engine.verify_trail(&caller(who), Some(&acme)).await;
             assert!(matches!(refused, Err(Error::NameUnknown { .. })), "{refused:?}");
         }
-        crate::tenancy::purge::purge(&engine.core).await.unwrap();
+        crate::tenancy::purge::purge(&engine.core, crate::tenancy::purge::Bounds::default())
+            .await
+            .unwrap();
     }
     let never = engine.trail(&operator(), Some(&organisation("never")), &query, None, 10).await;
     assert!(matches!(never, Err(Error::NameUnknown { .. })), "{never:?}");

@@ -19,7 +19,7 @@ use crate::keys;
 use crate::meta::log;
 use crate::name::OrganisationName;
 use crate::seam::Timestamp;
-use crate::tenancy::{Tenant, demand, demand_operator};
+use crate::tenancy::{Tenant, demand, demand_operator, is_operator};
 
 /// The most lines one page looks at: a filter that lets nothing pass ends its page too.
 const LOOKED_AT: usize = 10_000;
@@ -175,7 +175,7 @@ async fn trail_of(
             Err(error) => of_deleted(core, caller, name, error).await,
         };
     }
-    demand_operator(caller)?;
+    demand_operator(core, caller)?;
     Ok(SYSTEM)
 }
 
@@ -187,7 +187,7 @@ pub(super) async fn of_deleted(
     name: &OrganisationName,
     error: Error,
 ) -> Result<OrganisationId, Error> {
-    if !matches!(error, Error::NameUnknown { .. }) || demand_operator(caller).is_err() {
+    if !matches!(error, Error::NameUnknown { .. }) || !is_operator(caller) {
         return Err(error);
     }
     Tenant::deleted(core, name).await?.ok_or(error)

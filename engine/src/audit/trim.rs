@@ -55,7 +55,7 @@ impl Engine {
         before: Timestamp,
     ) -> Result<TrimReport, Error> {
         let core = &*self.core;
-        demand_operator(caller)?;
+        demand_operator(core, caller)?;
         let organisation = match organisation {
             None => SYSTEM,
             Some(name) => match Tenant::read(core, name).await {

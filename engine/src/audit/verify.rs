@@ -182,7 +182,7 @@ impl Engine {
                 Err(error) => of_deleted(&self.core, caller, name, error).await?,
             }
         } else {
-            demand_operator(caller)?;
+            demand_operator(&self.core, caller)?;
             SYSTEM
         };
         verify(&self.core, id).await

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use super::fill::{Fill, Finish};
 use super::objects::{Bring, copy};
 use super::rows::SnapshotRows;
+use super::work::Work;
 use super::{ArchiveObject, BackupError, Stores, nobody_since};
 use crate::FORMAT_VERSION;
 use crate::content::BlobStore;
@@ -67,7 +68,8 @@ pub async fn copy_storage(
     }
     let mark = Digest::of(Algorithm::Sha256, &format);
     let mark = mark.raw().first_chunk::<8>().copied().map_or(0, u64::from_be_bytes);
-    let mut fill = Fill::begin(target, seams, FillKind::Copy, mark, false).await?;
+    let work = Work::of_store(&*view).await?;
+    let mut fill = Fill::begin(target, seams, FillKind::Copy, mark, false, work).await?;
     if fill.record.occupied {
         return Err(BackupError::NotEmpty { what: "the target's blob store has objects in it" });
     }

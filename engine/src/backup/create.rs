@@ -9,12 +9,13 @@ use super::folder::{BackupFolder, NewArchive, blocking};
 use super::objects::{Bring, Brought, bring_all, copy, find, places};
 use super::pins::Held;
 use super::rows::{Carried, SnapshotRows};
+use super::work::Work;
 use super::{ArchiveHeader, ArchiveObject, BackupError, note};
 use crate::Engine;
 use crate::content::fs::FsStore;
 use crate::content::{BlobStore, StoreError};
 use crate::error::Error;
-use crate::gc::{Progress, Tally, Watch};
+use crate::gc::{Tally, Watch};
 use crate::id::{BackupId, OrganisationId, SessionId};
 use crate::keys::{self, object};
 use crate::seam::{Seams, Timestamp};
@@ -143,6 +144,7 @@ impl Engine {
         } else {
             into_folder(Arc::clone(&core.blobs), folder.objects.clone(), core.seams.clone())
         };
+        let mut work = Work::of_store(&*view).await?;
         let mut rows = SnapshotRows::new(&*view);
         while let Some(page) = rows.next().await? {
             let needed = page.iter().filter_map(|row| row.object.clone()).collect();
@@ -158,12 +160,14 @@ impl Engine {
                 }
                 let (copied, linked, there) = (report.copied, report.linked, report.there);
                 let done = copied.count + linked.count + there.count;
-                watch(&Progress { phase: "objects", done, bytes: copied.bytes });
+                work.object(object.size);
+                watch(&work.progress("objects", done, copied.bytes));
             })
             .await?;
             report.rows += page.len() as u64;
+            work.rows(page.len());
             archive = append(archive, page).await?;
-            watch(&Progress { phase: "archive", done: report.rows, bytes: 0 });
+            watch(&work.progress("archive", report.rows, 0));
         }
         report.uploads = rows.uploads;
         if rows.unreadable > 0 {

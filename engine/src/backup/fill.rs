@@ -13,13 +13,14 @@ use bytes::Bytes;
 
 use super::objects::{Bring, Brought, bring_all};
 use super::rows::{Carried, has_object};
+use super::work::Work;
 use super::{BackupError, Stores, nobody_since, note};
 use crate::Engine;
 use crate::change::{Attempt, Change};
 use crate::core::Settings;
 use crate::error::Error;
 use crate::gc::walk::{Pages, behind};
-use crate::gc::{FsckOptions, FsckReport, Progress, Tally, Watch};
+use crate::gc::{FsckOptions, FsckReport, Tally, Watch};
 use crate::keys;
 use crate::meta::{Commit, CommitId, Key, Require, commit_surely, prefix_range};
 use crate::records::{FillKind, FillingRecord, PinsRecord, Record};
@@ -48,6 +49,7 @@ pub(super) struct Fill {
     pub(super) wrong: u64,
     /// Whether to go on where an object can't be had.
     lossy: bool,
+    work: Work,
 }
 
 impl Fill {
@@ -58,6 +60,7 @@ impl Fill {
         kind: FillKind,
         of: u64,
         lossy: bool,
+        work: Work,
     ) -> Result<Self, BackupError> {
         let stores = stores.clone();
         // A node may have gone on over stores that were emptied beneath it.
@@ -88,6 +91,7 @@ impl Fill {
             problems: Vec::new(),
             wrong: 0,
             lossy,
+            work,
         })
     }
 
@@ -138,6 +142,7 @@ impl Fill {
                     && let Some(object) = row.object.take()
                 {
                     self.there.add(object.size);
+                    self.work.object(object.size);
                 }
             }
             if !gone.is_empty() {
@@ -155,7 +160,8 @@ impl Fill {
                 }
             }
             let done = self.copied.count + self.there.count;
-            watch(&Progress { phase: "objects", done, bytes: self.copied.bytes });
+            self.work.object(object.size);
+            watch(&self.work.progress("objects", done, self.copied.bytes));
         })
         .await?;
         if self.wrong > 0 && !self.lossy {
@@ -167,13 +173,14 @@ impl Fill {
             });
         }
         self.rows += step.len() as u64;
+        self.work.rows(step.len());
         let put = step.into_iter().zip(stands).filter(|(_, stands)| !stands);
         let put: Vec<_> = put.map(|(row, _)| (row.key, row.value)).collect();
         if !put.is_empty() {
             self.commit(put, Vec::new()).await?;
         }
         self.next = end;
-        watch(&Progress { phase: "records", done: self.rows, bytes: 0 });
+        watch(&self.work.progress("records", self.rows, 0));
         Ok(())
     }
 

@@ -35,6 +35,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod work;
 
 use std::sync::Arc;
 

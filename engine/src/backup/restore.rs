@@ -93,10 +93,10 @@ pub async fn restore(
         ))
         .into());
     }
-    verify::archive(&backup.path, watch).await?;
+    let work = verify::archive(&backup, watch).await?.work();
 
     let (id, lossy) = (backup.id, options.lossy);
-    let mut fill = Fill::begin(stores, seams, FillKind::Restore, id.0, lossy).await?;
+    let mut fill = Fill::begin(stores, seams, FillKind::Restore, id.0, lossy, work).await?;
     let over = backup.pinned || options.over_objects;
     if fill.record.occupied && !over {
         return Err(BackupError::NotEmpty {

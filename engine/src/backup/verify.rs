@@ -1,15 +1,14 @@
 //! Is a backup what it was? All of it read and hashed.
 
-use std::path::Path;
-
 use futures::FutureExt;
 
 use super::folder::{BackupFolder, BackupInfo, blocking, open_archive};
 use super::objects::{Brought, bring_all, is_right};
 use super::restore::ArchiveRows;
-use super::{ArchiveObject, BackupError, note};
+use super::work::Work;
+use super::{ArchiveEntry, ArchiveObject, BackupError, note};
 use crate::content::BlobStore;
-use crate::gc::{Progress, Tally, Watch};
+use crate::gc::{Extent, Progress, Tally, Watch};
 use crate::id::BackupId;
 
 /// What reading a backup showed.
@@ -39,7 +38,8 @@ impl BackupFolder {
     ) -> Result<VerifyReport, BackupError> {
         let folder = self.clone();
         let backup = blocking(move || folder.backup(id)).await?;
-        let rows = archive(&backup.path, watch).await?;
+        let read = archive(&backup, watch).await?;
+        let rows = read.rows;
         let (objects, problems, wrong) = (Tally::default(), Vec::new(), 0);
         let mut report = VerifyReport { backup: backup.clone(), rows, objects, problems, wrong };
         if backup.pinned {
@@ -58,6 +58,7 @@ impl BackupFolder {
             }
             .boxed()
         });
+        let mut looked_at = 0;
         let mut rows = ArchiveRows::open(&backup).await?;
         while let Some(page) = rows.next().await? {
             let objects = page.into_iter().filter_map(|row| row.object).collect();
@@ -70,7 +71,9 @@ impl BackupFolder {
                     _ => report.objects.add(object.size),
                 }
                 let Tally { count: done, bytes } = report.objects;
-                watch(&Progress { phase: "objects", done, bytes });
+                looked_at += object.size;
+                let extent = Extent::of(looked_at, read.objects.bytes);
+                watch(&Progress { phase: "objects", done, bytes, extent });
             })
             .await?;
         }
@@ -78,35 +81,48 @@ impl BackupFolder {
     }
 }
 
-/// Reads an archive to its end; the number of its rows.
-pub(super) async fn archive(path: &Path, watch: Watch<'_>) -> Result<u64, BackupError> {
+/// What a whole archive holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Whole {
+    pub(super) rows: u64,
+    pub(super) objects: Tally,
+}
+
+impl Whole {
+    /// What it is to carry all of that.
+    pub(super) fn work(self) -> Work {
+        Work::of(self.rows, self.objects.bytes)
+    }
+}
+
+/// Reads an archive to its end.
+pub(super) async fn archive(backup: &BackupInfo, watch: Watch<'_>) -> Result<Whole, BackupError> {
     /// How many entries are read at a time.
     const ENTRIES: u64 = 10_000;
-    let owned = path.to_owned();
+    let owned = backup.path.clone();
     let mut reader = blocking(move || open_archive(&owned)).await?;
-    let mut rows = 0;
+    let mut whole = Whole::default();
     loop {
-        let owned = path.to_owned();
-        let (back, read, more) = blocking(move || {
-            let mut rows = 0;
+        let owned = backup.path.clone();
+        let (back, more) = blocking(move || {
             for _ in 0..ENTRIES {
                 let entry = reader.next_entry();
                 match entry
                     .map_err(|source| BackupError::Archive { path: owned.clone(), source })?
                 {
-                    Some(super::ArchiveEntry::Row(..)) => rows += 1,
-                    Some(super::ArchiveEntry::Object(_)) => {}
-                    None => return Ok((reader, rows, false)),
+                    Some(ArchiveEntry::Row(..)) => whole.rows += 1,
+                    Some(ArchiveEntry::Object(object)) => whole.objects.add(object.size),
+                    None => return Ok(((reader, whole), false)),
                 }
             }
-            Ok((reader, rows, true))
+            Ok(((reader, whole), true))
         })
         .await?;
-        reader = back;
-        rows += read;
-        watch(&Progress { phase: "archive", done: rows, bytes: 0 });
+        (reader, whole) = back;
+        let extent = Extent::of(reader.position(), backup.bytes);
+        watch(&Progress { phase: "archive", done: whole.rows, bytes: 0, extent });
         if !more {
-            return Ok(rows);
+            return Ok(whole);
         }
     }
 }

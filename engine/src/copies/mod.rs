@@ -27,10 +27,12 @@ mod tests;
 mod walk;
 
 pub(crate) use rebuild::{read_small, rebuild};
-pub(crate) use walk::{forget, walk};
+pub(crate) use walk::{Walk, domains, forget};
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::content::ObjectKey;
@@ -42,6 +44,7 @@ use crate::error::Error;
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
 use crate::records::CopyRecord;
+use crate::tasks::repeat;
 
 /// How many manifests may wait to be copied: about a second of pushes at full speed. Those beyond
 /// are left to the collection.
@@ -96,28 +99,46 @@ impl CopyRecord {
 }
 
 /// Copies what was pushed, now and then, as long as the engine is there.
-pub(crate) async fn copy_pushed(core: Weak<Core>) {
-    let (mut pause, mut copied) = (Duration::ZERO, false);
-    loop {
-        let Some(group) = core.upgrade().map(|core| core.settings.copy_group) else { return };
-        tokio::time::sleep(pause.max(group)).await;
-        let Some(core) = core.upgrade() else { return };
-        copied |= core.copies.any();
-        pause = match copy_and_advance(&core, &mut copied).await {
-            Ok(()) => Duration::ZERO,
-            Err(error) => {
-                tracing::warn!(%error, "copies of small manifests wait for the blob store");
-                pause.max(group).saturating_mul(2).min(LONGEST_PAUSE)
-            }
-        };
+pub(crate) fn copy_pushed(core: &Arc<Core>) {
+    let (pacing, weak) = (Arc::new(Pacing::default()), Arc::downgrade(core));
+    repeat(core, "copying small manifests", move || copy_once(weak.clone(), Arc::clone(&pacing)));
+}
+
+/// What one round of copying leaves to the next.
+#[derive(Debug, Default)]
+struct Pacing {
+    /// Beside the group's: it grows while the blob store fails.
+    pause: Mutex<Duration>,
+    /// Whether anything was copied since the epoch advanced.
+    copied: AtomicBool,
+}
+
+async fn copy_once(core: Weak<Core>, pacing: Arc<Pacing>) -> ControlFlow<()> {
+    let Some(group) = core.upgrade().map(|core| core.settings.copy_group) else {
+        return ControlFlow::Break(());
+    };
+    let pause = *pacing.pause.lock().unwrap_or_else(PoisonError::into_inner);
+    tokio::time::sleep(pause.max(group)).await;
+    let Some(core) = core.upgrade() else { return ControlFlow::Break(()) };
+    if core.copies.any() {
+        pacing.copied.store(true, Ordering::Relaxed);
     }
+    let pause = match copy_and_advance(&core, &pacing.copied).await {
+        Ok(()) => Duration::ZERO,
+        Err(error) => {
+            tracing::warn!(%error, "copies of small manifests wait for the blob store");
+            pause.max(group).saturating_mul(2).min(LONGEST_PAUSE)
+        }
+    };
+    *pacing.pause.lock().unwrap_or_else(PoisonError::into_inner) = pause;
+    ControlFlow::Continue(())
 }
 
 /// Copies what waits; what was `copied` makes the epoch advance, not too often.
-async fn copy_and_advance(core: &Core, copied: &mut bool) -> Result<(), Error> {
+async fn copy_and_advance(core: &Core, copied: &AtomicBool) -> Result<(), Error> {
     copy_waiting(core).await?;
-    if *copied && epoch::advance_now_and_then(core).await? {
-        *copied = false;
+    if copied.load(Ordering::Relaxed) && epoch::advance_now_and_then(core).await? {
+        copied.store(false, Ordering::Relaxed);
     }
     Ok(())
 }

@@ -63,7 +63,8 @@ pub(crate) async fn rebuild(
                     .await?;
             }
         }
-        watch(&Progress { phase: "manifests", done, bytes: report.rebuilt.bytes });
+        let bytes = report.rebuilt.bytes;
+        watch(&Progress { phase: "manifests", done, bytes, extent: None });
     }
     forget_lost(core, organisation, dry_run, report).await
 }

@@ -136,6 +136,30 @@ async fn a_walk_over_many_pages_copies_and_keeps_them_all() {
 }
 
 #[tokio::test]
+async fn a_budget_ends_the_walk_over_copies_too_and_the_next_run_goes_on_there() {
+    let world = World::new().await;
+    let config = world.push_blob("api", b"{}").await;
+    for n in 0..1_200_u32 {
+        let layer = world.push_blob("api", &n.to_be_bytes()).await;
+        world.push_manifest("api", &image(&config, 2, &layer, 4), &[]).await.unwrap();
+    }
+    drop(world.engine.core.copies.take());
+    let options = CollectOptions { budget: Some(1), ..CollectOptions::default() };
+    let mut copied = Vec::new();
+    while copied.iter().sum::<u64>() < 1200 {
+        let report = world.engine.collect(&options, &|_| {}).await.unwrap();
+        // A page, after what was left of the walk before it.
+        assert!(report.looked_at < 2000, "{report:?}");
+        copied.push(report.copied.count);
+        assert!(copied.len() < 20, "{copied:?}");
+    }
+    let some = copied.iter().filter(|count| **count > 0).count();
+    assert!(some >= 3, "no run made them all: {copied:?}");
+    assert_eq!(copied.iter().sum::<u64>(), 1200);
+    assert_eq!(clean(&world).await.copies.count, 1200);
+}
+
+#[tokio::test]
 async fn an_intent_keeps_its_object_and_is_begun_anew_after_a_kill() {
     let world = World::new().await;
     let digest = world.push_image("api", b"a layer", "v1").await;

@@ -1,5 +1,6 @@
 //! The collection's walk: the organisations' links and copies side by side, in the order of digests.
 //!
+//! The collector asks for it page by page, and keeps the place: the budget of a run bounds it too.
 //! What a repository has as a small manifest and has no copy is copied; a copy that no repository
 //! has use for goes, its row first. Whoever pushes the manifest again in that moment finds the row
 //! there still and copies nothing: the next walk does.
@@ -13,74 +14,109 @@ use crate::copies::batch::{BATCH, Batch, small_manifests};
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::gc::CollectReport;
 use crate::gc::walk::{Pages, behind};
-use crate::gc::{CollectReport, Progress, Watch};
 use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::{Key, Row, prefix_range};
 use crate::records::{CopyRecord, LinkRecord, ManifestPlace, Record};
 
-struct Walk<'a> {
+/// A walk over one organisation.
+pub(crate) struct Walk<'a> {
     core: &'a Core,
+    organisation: OrganisationId,
     dry_run: bool,
-    report: &'a mut CollectReport,
-    watch: Watch<'a>,
+    links: Pages<'a>,
+    /// From the copy of this digest on; the links of it may have been looked at in part.
+    from: Key,
+    end: Key,
+    ended: bool,
 }
 
-/// Walks these organisations; `all`: they are all there are, so what others have goes.
-pub(crate) async fn walk(
+/// The organisations to walk: these, and where they are `all` there are, those that are no more and have
+/// copies still.
+pub(crate) async fn domains(
     core: &Core,
     organisations: &[OrganisationId],
     all: bool,
-    dry_run: bool,
-    report: &mut CollectReport,
-    watch: Watch<'_>,
-) -> Result<(), Error> {
-    let mut walk = Walk { core, dry_run, report, watch };
-    for organisation in organisations {
-        walk.organisation(*organisation).await?;
+) -> Result<Vec<OrganisationId>, Error> {
+    let mut domains = organisations.to_vec();
+    if !all {
+        return Ok(domains);
     }
-    if all {
-        walk.gone(&organisations.iter().copied().collect()).await?;
+    let there: HashSet<_> = organisations.iter().copied().collect();
+    let mut range = prefix_range(&keys::all_copies());
+    loop {
+        let rows = core.meta.scan(range.clone(), 1).await?;
+        let Some((key, _)) = rows.first() else { break };
+        // One that can't be read is passed over; `fsck` tells of it.
+        range.start = match keys::parse_copy(key) {
+            Some((organisation, _)) => {
+                if !there.contains(&organisation) {
+                    domains.push(organisation);
+                }
+                prefix_range(&keys::copies(organisation)).end
+            }
+            None => behind(key),
+        };
     }
-    Ok(())
+    // In the order of their rows, which is what a walk that goes on elsewhere counts on.
+    domains.sort_unstable();
+    Ok(domains)
 }
 
-impl Walk<'_> {
-    async fn organisation(&mut self, organisation: OrganisationId) -> Result<(), Error> {
-        let mut links = Pages::new(&*self.core.meta, prefix_range(&keys::contents(organisation)));
-        let copies = prefix_range(&keys::copies(organisation));
-        let (mut from, mut done) = (copies.start, 0);
-        loop {
-            let rows = links.next().await?;
-            done += rows.len() as u64;
-            let mut wanted = BTreeMap::new();
-            for row in &rows {
-                if let Some((digest, place)) = small_manifest(row) {
-                    wanted.insert(digest, place);
-                }
-            }
-            let last = rows.last().and_then(|(key, _)| keys::parse_content(key));
-            let last = last.map(|(digest, _)| keys::copy(organisation, &digest));
-            // The links of the last digest may go on in the next page: it is looked at there too.
-            let next = last.unwrap_or_else(|| copies.end.clone());
-            let end = if rows.is_empty() { copies.end.clone() } else { behind(&next) };
-            self.compare(organisation, from..end, &mut wanted).await?;
-            self.copy(organisation, wanted).await?;
-            (self.watch)(&Progress { phase: "copies", done, bytes: self.report.copied.bytes });
-            if rows.is_empty() {
-                return Ok(());
-            }
-            from = next;
+impl<'a> Walk<'a> {
+    /// Walks what of `range`, keys of copies, is the organisation's.
+    pub(crate) fn new(
+        core: &'a Core,
+        organisation: OrganisationId,
+        range: Range<Key>,
+        dry_run: bool,
+    ) -> Self {
+        let link = |key: &Key| {
+            keys::parse_copy(key).map(|(organisation, digest)| keys::blob(organisation, &digest))
+        };
+        let mut links = prefix_range(&keys::contents(organisation));
+        links.start = link(&range.start).unwrap_or(links.start);
+        links.end = link(&range.end).unwrap_or(links.end);
+        let links = Pages::new(&*core.meta, links);
+        let ended = range.is_empty();
+        Self { core, organisation, dry_run, links, from: range.start, end: range.end, ended }
+    }
+
+    /// Looks at a page: how many links it had, and where the next begins. Nothing behind the last.
+    pub(crate) async fn page(
+        &mut self,
+        report: &mut CollectReport,
+    ) -> Result<Option<(u64, Key)>, Error> {
+        if self.ended {
+            return Ok(None);
         }
+        let rows = self.links.next().await?;
+        let mut wanted = BTreeMap::new();
+        for row in &rows {
+            if let Some((digest, place)) = small_manifest(row) {
+                wanted.insert(digest, place);
+            }
+        }
+        let last = rows.last().and_then(|(key, _)| keys::parse_content(key));
+        let last = last.map(|(digest, _)| keys::copy(self.organisation, &digest));
+        // The links of the last digest may go on in the next page: it is looked at there too.
+        let next = last.unwrap_or_else(|| self.end.clone());
+        self.ended = rows.is_empty();
+        let end = if self.ended { self.end.clone() } else { behind(&next) };
+        self.compare(self.from.clone()..end, &mut wanted, report).await?;
+        self.copy(wanted, report).await?;
+        self.from.clone_from(&next);
+        Ok(Some((rows.len() as u64, next)))
     }
 
     /// Leaves in `wanted` what has no copy, and removes copies that nobody wants.
     async fn compare(
-        &mut self,
-        organisation: OrganisationId,
+        &self,
         range: Range<Key>,
         wanted: &mut BTreeMap<Digest, Place>,
+        report: &mut CollectReport,
     ) -> Result<(), Error> {
         let mut pages = Pages::new(&*self.core.meta, range);
         loop {
@@ -90,7 +126,7 @@ impl Walk<'_> {
             }
             for (key, value) in rows {
                 let Some((_, digest)) = keys::parse_copy(&key) else {
-                    self.report.unreadable += 1;
+                    report.unreadable += 1;
                     continue;
                 };
                 let seen = Seen::<CopyRecord>::if_readable(key, Some(value));
@@ -99,20 +135,16 @@ impl Walk<'_> {
                     if stored {
                         wanted.remove(&digest);
                     }
-                } else if !self.is_wanted(organisation, &digest).await? {
-                    self.remove(organisation, &digest, &seen).await?;
+                } else if !self.is_wanted(&digest).await? {
+                    self.remove(&digest, &seen, report).await?;
                 }
             }
         }
     }
 
     /// Whether any repository has the small manifest. A link that can't be read may.
-    async fn is_wanted(
-        &self,
-        organisation: OrganisationId,
-        digest: &Digest,
-    ) -> Result<bool, Error> {
-        let links = prefix_range(&keys::blob(organisation, digest));
+    async fn is_wanted(&self, digest: &Digest) -> Result<bool, Error> {
+        let links = prefix_range(&keys::blob(self.organisation, digest));
         let mut pages = Pages::new(&*self.core.meta, links);
         loop {
             let rows = pages.next().await?;
@@ -132,42 +164,42 @@ impl Walk<'_> {
 
     /// The row and then the object: a crash between the two leaves an orphan.
     async fn remove(
-        &mut self,
-        organisation: OrganisationId,
+        &self,
         digest: &Digest,
         seen: &Seen<CopyRecord>,
+        report: &mut CollectReport,
     ) -> Result<(), Error> {
         let size = seen.value.as_ref().map_or(0, |copy| copy.size);
         if self.dry_run {
-            self.report.uncopied.add(size);
+            report.uncopied.add(size);
             return Ok(());
         }
         if !forget(self.core, seen).await? {
             return Ok(());
         }
-        self.report.uncopied.add(size);
+        report.uncopied.add(size);
         if let Some(copy) = &seen.value {
-            let object = copy.object(organisation, digest);
+            let object = copy.object(self.organisation, digest);
             if let Err(error) = self.core.blobs.delete(&object).await {
-                self.report.failure(Some(digest), &error);
+                report.failure(Some(digest), &error);
             }
         }
         Ok(())
     }
 
     async fn copy(
-        &mut self,
-        organisation: OrganisationId,
+        &self,
         wanted: BTreeMap<Digest, Place>,
+        report: &mut CollectReport,
     ) -> Result<(), Error> {
         let wanted: Vec<_> = wanted.into_iter().collect();
         for some in wanted.chunks(BATCH) {
-            match self.copy_some(organisation, some).await {
+            match self.copy_some(some, report).await {
                 Ok(()) => {}
                 // What room there is is kept for what frees some: the rest of the collection.
                 Err(Error::StorageFull(reason)) => {
                     tracing::warn!(reason, "small manifests are not copied");
-                    self.report.failed += 1;
+                    report.failed += 1;
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -177,44 +209,25 @@ impl Walk<'_> {
     }
 
     async fn copy_some(
-        &mut self,
-        organisation: OrganisationId,
+        &self,
         some: &[(Digest, Place)],
+        report: &mut CollectReport,
     ) -> Result<(), Error> {
         self.core.require_room().await?;
-        let manifests = small_manifests(self.core, organisation, some).await?;
+        let manifests = small_manifests(self.core, self.organisation, some).await?;
         if self.dry_run {
             for one in &manifests {
-                self.report.copied.add(one.bytes.len() as u64);
+                report.copied.add(one.bytes.len() as u64);
             }
             return Ok(());
         }
-        let stored = Batch::begin(self.core, organisation, manifests).await?.store().await?;
-        self.report.copied.count += stored.made.count;
-        self.report.copied.bytes += stored.made.bytes;
+        let stored = Batch::begin(self.core, self.organisation, manifests).await?.store().await?;
+        report.copied.count += stored.made.count;
+        report.copied.bytes += stored.made.bytes;
         if let Some(error) = stored.refused {
-            self.report.failure(None, &error);
+            report.failure(None, &error);
         }
         Ok(())
-    }
-
-    /// Copies of organisations that are no more.
-    async fn gone(&mut self, there: &HashSet<OrganisationId>) -> Result<(), Error> {
-        let mut range = prefix_range(&keys::all_copies());
-        loop {
-            let rows = self.core.meta.scan(range.clone(), 1).await?;
-            let Some((key, _)) = rows.first() else { return Ok(()) };
-            let Some((organisation, _)) = keys::parse_copy(key) else {
-                self.report.unreadable += 1;
-                range.start = behind(key);
-                continue;
-            };
-            let own = prefix_range(&keys::copies(organisation));
-            range.start.clone_from(&own.end);
-            if !there.contains(&organisation) {
-                self.compare(organisation, own, &mut BTreeMap::new()).await?;
-            }
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::core::Core;
 use crate::epoch;
 use crate::error::Error;
 use crate::gc::content::linked;
+use crate::gc::course::Course;
 use crate::gc::fsck::{Look, look_at};
 use crate::gc::orphans::PAGE_OBJECTS;
 use crate::gc::walk::organisations;
@@ -94,6 +95,7 @@ impl Engine {
     ) -> Result<AdoptReport, Error> {
         let core = &*self.core;
         let mut report = AdoptReport::default();
+        let course = Course::over(&*core.meta, &organisations(core, None).await?).await?;
         let mut after: Option<ObjectKey> = None;
         let mut done = 0;
         loop {
@@ -115,7 +117,8 @@ impl Engine {
                 tally.add(entry.size);
             }
             done += entries.len() as u64;
-            watch(&Progress { phase: "objects", done, bytes: report.adopted.bytes });
+            let extent = course.behind_objects(&entries);
+            watch(&Progress { phase: "objects", done, bytes: report.adopted.bytes, extent });
         }
         for organisation in organisations(core, None).await? {
             rebuild(core, organisation, options.dry_run, &mut report, watch).await?;

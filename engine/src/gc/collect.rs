@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Engine;
 use crate::change::{Attempt, Change, Seen};
@@ -12,19 +13,23 @@ use crate::digest::Digest;
 use crate::epoch::{self, Look};
 use crate::error::Error;
 use crate::gc::content::Content;
+use crate::gc::course::Course;
 use crate::gc::cursor::{CursorRecord, Phase};
 use crate::gc::lease::Lease;
 use crate::gc::links::Links;
 use crate::gc::orphans::PAGE_OBJECTS;
 use crate::gc::walk::{PAGE_ROWS, Pages, behind, organisations};
-use crate::gc::{CollectReport, Progress, Watch, cursor, orphans, sessions};
+use crate::gc::{CollectReport, Extent, Progress, Watch, cursor, orphans, sessions};
 use crate::id::OrganisationId;
 use crate::keys;
 use crate::meta::{Key, Row, prefix_range};
 use crate::name::OrganisationName;
 use crate::records::LinkRecord;
 use crate::retention;
-use crate::tenancy::purge::purge;
+use crate::tenancy::purge::{Bounds, Purged, purge, purge_on};
+
+/// How long a run without a budget goes on, behind its walk, with tenants that were too large for a turn.
+const PURGE_TIME: Duration = Duration::from_mins(10);
 
 /// What to collect.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +42,9 @@ pub struct CollectOptions {
     /// Sweep the blob store also where it is of another epoch than the metadata, as after a restore
     /// of older ones: what was pushed since goes, unless [`Engine::adopt`] took it up before.
     pub despite_restore: bool,
-    /// About how many rows and objects to look at; the next run goes on there. All where absent.
+    /// About how many rows and objects to look at, and again how many rows of deleted tenants to remove;
+    /// the next run goes on there. All where absent, but of deleted tenants no more than ten minutes
+    /// remove.
     pub budget: Option<u64>,
 }
 
@@ -68,6 +75,8 @@ struct Run<'a> {
     /// The right to do so, where others could.
     lease: Option<&'a Lease>,
     report: CollectReport,
+    /// The organisations that are walked.
+    course: Course,
 }
 
 impl Engine {
@@ -98,8 +107,8 @@ impl Engine {
         let core = &*self.core;
         let shared = core.meta.is_shared() && !options.dry_run;
         let lease = if shared { Some(Lease::take(&self.core).await?) } else { None };
-        let mut run =
-            Run { core, options, watch, lease: lease.as_ref(), report: CollectReport::default() };
+        let (report, course) = (CollectReport::default(), Course::default());
+        let mut run = Run { core, options, watch, lease: lease.as_ref(), report, course };
         let ended = match run.rules(&self.core).await {
             Ok(()) => run.all().await,
             failed => failed,
@@ -122,11 +131,20 @@ impl Engine {
 
 impl Run<'_> {
     async fn all(&mut self) -> Result<(), Error> {
+        let mut left = false;
         if self.keeps_cursor() {
-            self.tenants().await?;
+            let rows = self.options.budget.unwrap_or(u64::MAX);
+            left = self.tenants(purge(self.core, Bounds { rows, ..Bounds::default() })).await?;
         }
         let domains = organisations(self.core, self.options.organisation.as_ref()).await?;
-        self.walk(&domains).await
+        self.course = Course::over(&*self.core.meta, &domains).await?;
+        self.walk(&domains).await?;
+        // A tenant that is too large for its turn waits until all others had theirs.
+        if left && self.options.budget.is_none() {
+            left = self.tenants(purge_on(self.core, PURGE_TIME)).await?;
+        }
+        self.report.complete &= !left;
+        Ok(())
     }
 
     /// What the registries' rules let go: links only, so that the walk behind finds the rest.
@@ -138,7 +156,8 @@ impl Run<'_> {
         let done = retention::run_all(core, self.options.budget, goes_on).await?;
         self.report.expired_tags = done.tags;
         self.report.expired_manifests = done.manifests;
-        (self.watch)(&Progress { phase: "retention", done: done.looked_at, bytes: 0 });
+        let (phase, done) = ("retention", done.looked_at);
+        (self.watch)(&Progress { phase, done, bytes: 0, extent: None });
         Ok(())
     }
 
@@ -155,20 +174,25 @@ impl Run<'_> {
         epoch::advance(self.core).await.or_else(|error| unless_full(error).map(|()| agreed))
     }
 
-    async fn tenants(&mut self) -> Result<(), Error> {
-        let purged = match purge(self.core).await {
+    /// What is left of deleted tenants; says whether the bounds left some of it.
+    async fn tenants(
+        &mut self,
+        purge: impl Future<Output = Result<Purged, Error>>,
+    ) -> Result<bool, Error> {
+        let purged = match purge.await {
             Ok(purged) => purged,
             // Another run is at it.
-            Err(Error::Contended { .. }) => return Ok(()),
+            Err(Error::Contended { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        self.report.tenant_rows = purged.rows;
-        self.report.tenant_objects.count = purged.objects;
-        self.report.tenant_objects.bytes = purged.bytes;
+        self.report.tenant_rows += purged.rows;
+        self.report.tenant_objects.count += purged.objects;
+        self.report.tenant_objects.bytes += purged.bytes;
         self.report.unreadable += purged.unreadable;
         self.report.failed += purged.failed;
-        (self.watch)(&Progress { phase: "tenants", done: purged.rows, bytes: purged.bytes });
-        Ok(())
+        let (done, bytes) = (self.report.tenant_rows, self.report.tenant_objects.bytes);
+        (self.watch)(&Progress { phase: "tenants", done, bytes, extent: None });
+        Ok(purged.left)
     }
 
     /// Everything, from where the last run was stopped on, and then what lies before.
@@ -202,9 +226,17 @@ impl Run<'_> {
         if phase == Phase::Objects {
             return self.objects(domains, from, to).await;
         }
-        for domain in domains {
+        let domains = match phase {
+            Phase::Copies => {
+                let all = self.options.organisation.is_none();
+                copies::domains(self.core, domains, all).await?
+            }
+            _ => domains.to_vec(),
+        };
+        for domain in &domains {
             let all = match phase {
                 Phase::Uploads => keys::sessions(*domain),
+                Phase::Copies => keys::copies(*domain),
                 _ => keys::contents(*domain),
             };
             let mut range = prefix_range(&all);
@@ -214,6 +246,7 @@ impl Run<'_> {
             }
             let goes_on = match phase {
                 Phase::Uploads => self.uploads(*domain, range).await?,
+                Phase::Copies => self.copies(*domain, range).await?,
                 _ => self.domain(*domain, range).await?,
             };
             if !goes_on {
@@ -234,11 +267,31 @@ impl Run<'_> {
             let dry_run = self.options.dry_run;
             sessions::expire(self.core, domain, rows, dry_run, &mut self.report).await?;
             self.note(Phase::Uploads, next).await?;
-            self.tell("uploads", self.report.uploads.bytes);
+            self.tell("uploads", self.report.uploads.bytes, None);
             if self.is_spent() {
                 return Ok(false);
             }
         }
+    }
+
+    /// The copies of one organisation; false where the budget ended it. Before the objects: what copies
+    /// give up is among them.
+    async fn copies(&mut self, domain: OrganisationId, range: Range<Key>) -> Result<bool, Error> {
+        let start = range.start.clone();
+        let mut walk = copies::Walk::new(self.core, domain, range, self.options.dry_run);
+        while let Some((rows, next)) = walk.page(&mut self.report).await? {
+            self.report.looked_at += rows;
+            if rows > 0 {
+                self.note(Phase::Copies, next.clone()).await?;
+            }
+            let at = self.stands(domain, &keys::copies(domain), &next);
+            self.tell("copies", self.report.copied.bytes, at);
+            // As with content: more links of one digest than a page has must not keep the walk.
+            if self.is_spent() && next > start {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The objects behind `from`, up to `to`; false where the budget ended it.
@@ -252,11 +305,6 @@ impl Run<'_> {
             (Some(_), Some(domain)) => keys::object::domain(*domain),
             _ => String::new(),
         };
-        if from.is_empty() {
-            // What copies give up is among the objects.
-            let (all, dry_run) = (self.options.organisation.is_none(), self.options.dry_run);
-            copies::walk(self.core, domains, all, dry_run, &mut self.report, self.watch).await?;
-        }
         if !self.may_sweep().await? {
             self.report.refused = true;
             return Ok(true);
@@ -275,7 +323,8 @@ impl Run<'_> {
             let dry_run = self.options.dry_run;
             orphans::sweep(self.core, &entries, dry_run, &mut self.report).await?;
             self.note(Phase::Objects, last.as_str().as_bytes().to_vec()).await?;
-            self.tell("objects", self.report.orphans.bytes);
+            let at = self.course.behind_objects(&entries);
+            self.tell("objects", self.report.orphans.bytes, at);
             after = Some(last);
             if self.is_spent() {
                 return Ok(false);
@@ -291,8 +340,16 @@ impl Run<'_> {
         self.options.budget.is_some_and(|budget| self.report.looked_at >= budget)
     }
 
-    fn tell(&self, phase: &'static str, bytes: u64) {
-        (self.watch)(&Progress { phase, done: self.report.looked_at, bytes });
+    fn tell(&self, phase: &'static str, bytes: u64, extent: Option<Extent>) {
+        (self.watch)(&Progress { phase, done: self.report.looked_at, bytes, extent });
+    }
+
+    /// How far a walk over keys that are digests behind `prefix` is, before `next`.
+    fn stands(&self, domain: OrganisationId, prefix: &[u8], next: &[u8]) -> Option<Extent> {
+        match next.strip_prefix(prefix) {
+            Some(digest) => self.course.at(domain, digest),
+            None => self.course.behind(domain),
+        }
     }
 
     /// The content of one organisation; false where the budget ended it.
@@ -321,7 +378,8 @@ impl Run<'_> {
             if !nothing {
                 self.note(Phase::Contents, next.clone()).await?;
             }
-            self.tell("content", self.report.deleted.bytes);
+            let at = self.stands(domain, &keys::contents(domain), &next);
+            self.tell("content", self.report.deleted.bytes, at);
             if end {
                 return Ok(true);
             }

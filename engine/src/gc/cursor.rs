@@ -18,12 +18,14 @@ pub(crate) enum Phase {
     Uploads,
     /// Rows of content and links.
     Contents,
+    /// Links and the copies of small manifests, side by side.
+    Copies,
     /// Objects in the bucket.
     Objects,
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 3] = [Self::Uploads, Self::Contents, Self::Objects];
+    pub(super) const ALL: [Self; 4] = [Self::Uploads, Self::Contents, Self::Copies, Self::Objects];
 }
 
 /// The row [`keys::COLLECTION`]. A hint only: a run that begins elsewhere is as right.
@@ -37,7 +39,7 @@ pub(crate) struct CursorRecord {
 
 impl Record for CursorRecord {
     const KIND: &'static str = "collection";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 }
 
 impl CursorRecord {

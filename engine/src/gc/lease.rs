@@ -4,12 +4,13 @@
 //! do it. So a holder that was stopped for longer than its lease harms nobody; it notices
 //! at the next page, and stops.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::change::{Attempt, Change, Seen};
 use crate::core::Core;
@@ -18,6 +19,7 @@ use crate::id::ChainId;
 use crate::keys;
 use crate::records::Record;
 use crate::seam::Timestamp;
+use crate::tasks::repeat;
 
 /// How long it stands without being renewed: what a killed node keeps others from collecting.
 const STANDS: Duration = Duration::from_mins(1);
@@ -46,7 +48,8 @@ pub(super) struct Lease {
     core: Arc<Core>,
     nonce: u64,
     lost: Arc<AtomicBool>,
-    renewing: JoinHandle<()>,
+    /// Ends the renewing.
+    ended: CancellationToken,
 }
 
 impl Lease {
@@ -67,8 +70,12 @@ impl Lease {
             Err(Attempt::Failed(error)) => return Err(error),
         }
         let lost = Arc::new(AtomicBool::new(false));
-        let renewing = tokio::spawn(renew(Arc::clone(core), nonce, Arc::clone(&lost)));
-        Ok(Self { core: Arc::clone(core), nonce, lost, renewing })
+        let ended = CancellationToken::new();
+        let (weak, told, end) = (Arc::downgrade(core), Arc::clone(&lost), ended.clone());
+        repeat(core, "renewing the right to collect", move || {
+            renew(weak.clone(), nonce, Arc::clone(&told), end.clone())
+        });
+        Ok(Self { core: Arc::clone(core), nonce, lost, ended })
     }
 
     /// What tells it from others.
@@ -87,7 +94,7 @@ impl Lease {
 
     /// Lets the next one begin at once.
     pub(super) async fn give_back(self) -> Result<(), Error> {
-        self.renewing.abort();
+        self.ended.cancel();
         let seen: Seen<CollectorRecord> = self.core.read(keys::COLLECTOR.to_vec()).await?;
         if seen.value.as_ref().is_none_or(|row| row.nonce != self.nonce) {
             return Ok(());
@@ -103,23 +110,31 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.renewing.abort();
+        self.ended.cancel();
     }
 }
 
-/// Renews until it is lost. A store that is away may be back before the lease ends.
-async fn renew(core: Arc<Core>, nonce: u64, lost: Arc<AtomicBool>) {
-    loop {
-        tokio::time::sleep(RENEWED).await;
-        match renew_once(&core, nonce).await {
-            Ok(true) => {}
-            Ok(false) => {
-                lost.store(true, Ordering::Relaxed);
-                return;
-            }
-            Err(error) => tracing::warn!(%error, "the right to collect waits to be renewed"),
-        }
+/// Waits and renews, until it is lost. A store that is away may be back before the lease ends.
+async fn renew(
+    core: Weak<Core>,
+    nonce: u64,
+    lost: Arc<AtomicBool>,
+    ended: CancellationToken,
+) -> ControlFlow<()> {
+    tokio::select! {
+        () = tokio::time::sleep(RENEWED) => {}
+        () = ended.cancelled() => return ControlFlow::Break(()),
     }
+    let Some(core) = core.upgrade() else { return ControlFlow::Break(()) };
+    match renew_once(&core, nonce).await {
+        Ok(true) => {}
+        Ok(false) => {
+            lost.store(true, Ordering::Relaxed);
+            return ControlFlow::Break(());
+        }
+        Err(error) => tracing::warn!(%error, "the right to collect waits to be renewed"),
+    }
+    ControlFlow::Continue(())
 }
 
 /// Whether it is still ours.

@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::CollectReport;
-use crate::graph::{Unlinked, named_by, unlink};
+use crate::graph::{Closely, Unlinked, named_by, unlink};
 use crate::id::{OrganisationId, RepositoryId};
 use crate::keys;
 use crate::records::{LinkRecord, LinkState};
@@ -67,7 +67,8 @@ impl<'a> Links<'a> {
             }
             return self.remove(digest, repository, seen, true, report).await;
         }
-        match unlink(self.core, self.organisation, repository, digest, seen).await? {
+        let closely = Closely::Number;
+        match unlink(self.core, self.organisation, repository, digest, seen, closely).await? {
             Unlinked::Condemned(condemned) => {
                 self.remove(digest, repository, &condemned, true, report).await
             }

@@ -18,6 +18,7 @@
 mod adopt;
 mod collect;
 mod content;
+pub(crate) mod course;
 pub(crate) mod cursor;
 mod fsck;
 mod lease;
@@ -25,7 +26,7 @@ mod links;
 mod orphans;
 pub(crate) mod pins;
 mod report;
-mod scrub;
+pub(crate) mod scrub;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ pub use adopt::{AdoptOptions, AdoptReport};
 pub use collect::CollectOptions;
 pub(crate) use content::settle;
 pub use fsck::{Finding, FsckCounts, FsckOptions, FsckReport, Invariant};
-pub use report::{CollectReport, Progress, Tally};
+pub use report::{CollectReport, Extent, Progress, Tally};
 pub use scrub::{Rotten, ScrubOptions, ScrubReport, Subset};
 
 /// Who is told how far it is: called often, so it should return at once.

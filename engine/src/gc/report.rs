@@ -18,6 +18,23 @@ impl Tally {
     }
 }
 
+/// How much of some work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// What is done of it, in whatever it is measured by.
+    pub done: u64,
+    /// All of it, never less than what is done. About: what there is changes meanwhile, and some stores
+    /// guess.
+    pub total: u64,
+}
+
+impl Extent {
+    /// So much `done` of about `total`; none of nothing.
+    pub(crate) fn of(done: u64, total: u64) -> Option<Self> {
+        (total > 0).then(|| Self { done, total: total.max(done) })
+    }
+}
+
 /// How far a walk is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -28,6 +45,9 @@ pub struct Progress {
     pub done: u64,
     /// The bytes it read in this phase.
     pub bytes: u64,
+    /// How much of the work that is, where it is known how much there is. Of another one in another
+    /// phase, or of the same.
+    pub extent: Option<Extent>,
 }
 
 /// What a collection did; for a dry run, what it would do now.

@@ -7,10 +7,9 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::id::OrganisationId;
 use crate::keys;
-use crate::meta::{Key, MetaRead, Row};
+use crate::meta::{Key, MetaRead, Row, prefix_range};
 use crate::name::OrganisationName;
 use crate::records::NameRecord;
-use crate::tenancy::purge::next_organisation;
 
 /// How many rows are read at a time.
 pub(crate) const PAGE_ROWS: usize = 1000;
@@ -60,8 +59,27 @@ pub(crate) async fn organisations(
         };
     }
     let mut all = Vec::new();
-    while let Some(id) = next_organisation(core, all.last().copied()).await? {
+    while let Some(id) = next_organisation(&*core.meta, all.last().copied()).await? {
         all.push(id);
     }
     Ok(all)
+}
+
+/// The organisation behind `after` in the order of ids; deleted ones too, and those whose record
+/// can't be read.
+pub(crate) async fn next_organisation(
+    read: &dyn MetaRead,
+    after: Option<OrganisationId>,
+) -> Result<Option<OrganisationId>, Error> {
+    let mut range = prefix_range(&keys::organisations());
+    if let Some(after) = after {
+        range.start = prefix_range(&keys::organisation_rows(after)).end;
+    }
+    let rows = read.scan(range, 1).await?;
+    let Some((key, _)) = rows.first() else { return Ok(None) };
+    // `o`, the id, …: the record is the first of an organisation's rows.
+    let id = key.get(1..).and_then(|rest| rest.first_chunk::<8>().copied());
+    let id = id.map(u64::from_be_bytes).map(OrganisationId);
+    let id = id.ok_or_else(|| Error::Corrupted("a key of an organisation is too short".into()))?;
+    Ok(Some(id))
 }

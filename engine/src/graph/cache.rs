@@ -94,6 +94,12 @@ impl Cache {
         self.forget(stripe_of_repository(repository));
     }
 
+    /// How often any stripe was made old. Where it is equal at two moments nothing was, between them.
+    pub(crate) fn epoch_of_all(&self) -> u64 {
+        let epochs = self.epochs.iter().map(|epoch| epoch.load(Ordering::SeqCst));
+        epochs.fold(0, u64::wrapping_add)
+    }
+
     /// How often a stripe was made old.
     pub(crate) fn epoch_of(&self, stripe: u64) -> u64 {
         self.epoch(stripe).load(Ordering::SeqCst)
@@ -116,9 +122,9 @@ impl Cache {
         }
         // The organisation's id is known only afterwards, so its epoch is looked at before a
         // second, equal load: names are few and seldom change.
-        let first = load().await?;
+        let first = Box::pin(load()).await?;
         let epoch = self.epoch(stripe_of_organisation(first.organisation)).load(Ordering::SeqCst);
-        let scope = Arc::new(load().await?);
+        let scope = Arc::new(Box::pin(load()).await?);
         if scope.organisation == first.organisation {
             let entry = Stamped { epoch, value: Arc::clone(&scope) };
             self.scopes.insert(Arc::from(path), entry).await;
@@ -142,7 +148,7 @@ impl Cache {
         for _ in 0..RELOADS {
             let loaded = self.manifests.try_get_with_by_ref(&key, async {
                 let epoch = current.load(Ordering::SeqCst);
-                load().await.map(|value| Stamped { epoch, value })
+                Box::pin(load()).await.map(|value| Stamped { epoch, value })
             });
             match loaded.await {
                 Ok(entry) if entry.epoch == current.load(Ordering::SeqCst) => {
@@ -153,7 +159,7 @@ impl Cache {
                 Err(_) => break,
             }
         }
-        load().await
+        Box::pin(load()).await
     }
 }
 

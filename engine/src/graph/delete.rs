@@ -8,7 +8,7 @@ use crate::change::{Attempt, Change, Seen, retry};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::tags::immutable;
-use crate::graph::{Repository, Scope, Unlinked, tag_in, unlink};
+use crate::graph::{Closely, Repository, Scope, Unlinked, tag_in, unlink};
 use crate::id::{Number, RepositoryId};
 use crate::keys;
 use crate::meta::prefix_range;
@@ -110,7 +110,7 @@ impl Repository {
             if let Some(immutable) = self.immutable_tag(&scope, id, number).await? {
                 return Err(immutable.into());
             }
-            match unlink(&self.core, scope.organisation, id, digest, &seen).await? {
+            match unlink(&self.core, scope.organisation, id, digest, &seen, Closely::Digest).await? {
                 Unlinked::Lost => Err(Attempt::Lost),
                 Unlinked::Named(by) => Err(self.in_use(&scope, id, digest, &by).await?.into()),
                 // Whoever tags it from here on changes the condemned link, so this look holds.
@@ -294,7 +294,7 @@ impl Repository {
             if !seen.value.as_ref().is_some_and(|link| link.blob) {
                 return Err(Error::BlobUnknown { digest: *digest }.into());
             }
-            let link = match unlink(&self.core, scope.organisation, id, digest, &seen).await? {
+            let link = match unlink(&self.core, scope.organisation, id, digest, &seen, Closely::Digest).await? {
                 Unlinked::Lost => return Err(Attempt::Lost),
                 Unlinked::Named(by) => {
                     return Err(self.in_use(&scope, id, digest, &by).await?.into());

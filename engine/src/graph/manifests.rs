@@ -50,7 +50,8 @@ impl Repository {
         let text: Arc<str> = Arc::from(reference.to_string());
         let organisation = self.scope.organisation;
         if self.core.meta.is_shared() {
-            return self.core.standing_manifest(organisation, id, reference, text).await;
+            let standing = self.core.standing_manifest(organisation, id, reference, text);
+            return Box::pin(standing).await;
         }
         let load = || self.core.load_manifest(organisation, id, reference);
         self.core.cache.manifest(id, &text, load).await

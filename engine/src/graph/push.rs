@@ -11,8 +11,9 @@ use crate::copies;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, Missing};
 use crate::graph::depth::Place;
+use crate::graph::link::renumber;
 use crate::graph::moments::is_stale;
-use crate::graph::tags::immutable;
+use crate::graph::tags::{immutable, is_beyond};
 use crate::graph::{Repository, Scope, keep_content};
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
@@ -57,6 +58,8 @@ enum Before {
     Any,
     /// This, or nothing.
     Is(Option<Digest>),
+    /// The same; and what is pushed names all that it names.
+    Less(Option<Digest>),
 }
 
 /// What all attempts at one push share.
@@ -114,13 +117,33 @@ impl Repository {
         before: Option<Digest>,
     ) -> Result<PushedManifest, Error> {
         let pushed = self.push_where(push, Before::Is(before)).await?;
-        if let Some(before) = before.filter(|before| *before != pushed.digest) {
-            match self.delete_one(&before, true).await {
-                Ok(_) | Err(Error::ManifestUnknown { .. } | Error::InUse { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.remove_before(before, &pushed).await?;
         Ok(pushed)
+    }
+
+    /// As [`Self::push_manifest_over`], for a tag that is a list of its frontend's own and only gets longer:
+    /// an immutable tag takes it too, where this is an index of the same kind that names all that the index
+    /// `before` does.
+    pub async fn push_manifest_beyond(
+        &self,
+        push: &ManifestPush,
+        before: Option<Digest>,
+    ) -> Result<PushedManifest, Error> {
+        let pushed = self.push_where(push, Before::Less(before)).await?;
+        self.remove_before(before, &pushed).await?;
+        Ok(pushed)
+    }
+
+    async fn remove_before(
+        &self,
+        before: Option<Digest>,
+        pushed: &PushedManifest,
+    ) -> Result<(), Error> {
+        let Some(before) = before.filter(|before| *before != pushed.digest) else { return Ok(()) };
+        match self.delete_one(&before, true).await {
+            Ok(_) | Err(Error::ManifestUnknown { .. } | Error::InUse { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Pushes, where the tags point at what is expected, if anything is.
@@ -174,7 +197,8 @@ impl Repository {
         };
         let size = u64::try_from(push.asked.bytes.len()).unwrap_or(u64::MAX);
         let (number, known) = match &rows.link.value {
-            Some(link) => (link.number, link.manifest.is_some()),
+            Some(link) if link.manifest.is_some() => (link.number, true),
+            Some(link) => (self.own_number(scope, id, push, link, now, &mut change).await?, false),
             None => (self.core.next_number(now), false),
         };
         if known {
@@ -200,7 +224,8 @@ impl Repository {
             }
             let link = match &rows.link.value {
                 Some(link) => {
-                    LinkRecord { manifest: Some(place), state: LinkState::Live, ..link.clone() }
+                    let (manifest, state) = (Some(place), LinkState::Live);
+                    LinkRecord { number, manifest, state, ..link.clone() }
                 }
                 None => LinkRecord {
                     number,
@@ -238,6 +263,26 @@ impl Repository {
             self.core.copies.note(scope.organisation, push.digest, place);
         }
         Ok(PushedManifest { digest: push.digest, subject })
+    }
+
+    /// The number of what is here as a blob and becomes a manifest: its link's, unless another manifest
+    /// has the same.
+    async fn own_number(
+        &self,
+        scope: &Scope,
+        id: RepositoryId,
+        push: &Push<'_>,
+        link: &LinkRecord,
+        now: Timestamp,
+        change: &mut Change<'_>,
+    ) -> Result<Number, Error> {
+        let (core, organisation) = (&*self.core, scope.organisation);
+        if core.manifest_record(organisation, id, link.number).await?.is_none() {
+            return Ok(link.number);
+        }
+        let new = core.next_number(now);
+        renumber(change, core, organisation, id, &push.digest, (link.number, new)).await?;
+        Ok(new)
     }
 
     /// Notes that a manifest was pushed again: an index that is about to name it may come next.
@@ -368,17 +413,23 @@ impl Repository {
             let seen: Seen<TagRecord> =
                 self.core.read(keys::tag(organisation, id, tag.as_str())).await?;
             let found = seen.value.as_ref().map(|old| old.digest);
-            if let Before::Is(expected) = push.expected
+            if let Before::Is(expected) | Before::Less(expected) = push.expected
                 && expected != found
             {
                 return Err(Error::TagMoved { tag: tag.to_string(), found }.into());
             }
             if let Some(old) = seen.value.as_ref().filter(|old| old.number != number) {
                 // The settings and the tag are among what the commit requires.
-                if let Some(pattern) =
-                    scope.registry_row.value.as_ref().and_then(|row| row.immutable(tag.as_str()))
-                {
-                    return Err(immutable(tag, pattern).into());
+                if let Some(pattern) = scope.immutable(tag) {
+                    let before = match push.expected {
+                        Before::Less(_) => {
+                            self.core.manifest_record(organisation, id, old.number).await?
+                        }
+                        Before::Any | Before::Is(_) => None,
+                    };
+                    if !before.is_some_and(|before| is_beyond(&push.manifest, &before)) {
+                        return Err(immutable(tag, pattern).into());
+                    }
                 }
                 change.delete(keys::tag_of(organisation, id, old.number, tag.as_str()));
             }

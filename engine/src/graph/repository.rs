@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::access::{Action, Caller, Decision};
+use tokio::task::coop::consume_budget;
+
+use crate::access::{Action, Caller, Decision, PrincipalId};
 use crate::audit::{self, Event, EventKind, RepositoryRef};
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::Scope;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
+use crate::keys;
 use crate::name::RepositoryPath;
+use crate::records::NameRecord;
 use crate::seam::Timestamp;
 
 /// A repository, opened by a caller for one [`Action`] that the authorizer allowed.
@@ -41,12 +45,23 @@ impl Core {
                 action,
                 name: path.to_string(),
             }),
-            Ok((_, Decision::Hidden)) => Err(Error::NameUnknown { name: path.to_string() }),
+            Ok((_, Decision::Hidden)) => Err(self.unseen(path).await),
             Err(error) => Err(error),
         };
         let scope = self.noting(caller, action, path.organisation(), decided)?;
         let (core, caller, path) = (Arc::clone(self), caller.clone(), path.clone());
         Ok(Repository { core, caller, path, scope, action })
+    }
+
+    /// What who may not see a repository is told. That a name leads nowhere is never cached and takes a
+    /// look at the store; so this takes one, too: else, while the store is away, those are not there
+    /// that can't be answered, and those are hidden that can.
+    async fn unseen(&self, path: &RepositoryPath) -> Error {
+        let key = keys::organisation_name(path.organisation().as_str());
+        match self.read::<NameRecord>(key).await {
+            Ok(_) => Error::NameUnknown { name: path.to_string() },
+            Err(error) => error,
+        }
     }
 }
 
@@ -62,6 +77,16 @@ impl Repository {
         Self { core, caller, path, scope, action: Action::Delete }
     }
 
+    /// The same repository, for what a frontend writes into it of its own accord by a rule that the
+    /// registry's managers made, such as a cache that fills itself: a handle for [`Action::Push`] in
+    /// the name of `rule` (`system:…`), from one that somebody was given to read. Whoever reads gains
+    /// no right by it: the frontend decides what is written, they only bring it about, and their
+    /// address stays in the trail's lines.
+    pub fn for_rule(&self, rule: PrincipalId) -> Self {
+        let caller = Caller { origin: self.caller.origin.clone(), ..Caller::known(rule) };
+        Self { caller, action: Action::Push, ..self.clone() }
+    }
+
     /// `organisation/registry/repository`.
     pub fn path(&self) -> &RepositoryPath {
         &self.path
@@ -75,6 +100,11 @@ impl Repository {
     /// Whether anything was ever pushed there, as of when the handle was opened.
     pub fn exists(&self) -> bool {
         self.scope.repository.is_some()
+    }
+
+    /// Whether anything was ever pushed there, as of this moment.
+    pub async fn exists_now(&self) -> Result<bool, Error> {
+        Ok(self.core.read_scope(&self.path).await?.repository.is_some())
     }
 
     /// Whether the caller may also do `action` here.
@@ -127,9 +157,15 @@ impl Repository {
         let now = self.core.seams.clock.now();
         let organisation = self.scope.organisation;
         let pulls = &self.core.pulls;
-        while !pulls.add(&self.caller, organisation, &reference, digest, tag, now) {
+        // What is read from memory alone must let others run, too: who writes these lines among them.
+        consume_budget().await;
+        loop {
+            let added = pulls.add(&self.caller, organisation, &reference, digest, tag, now);
+            if let Some(waiting) = added {
+                audit::write_early(&self.core, waiting);
+                return Ok(());
+            }
             audit::flush(&self.core, false).await?;
         }
-        Ok(())
     }
 }

@@ -71,6 +71,11 @@ impl Core {
         Ok(Revision(revision))
     }
 
+    /// Of all repositories of all registries, where all changes go through this process.
+    pub(crate) fn own_revision_of_all(&self) -> Revision {
+        Revision(u128::from(self.cache.epoch_of_all()).to_be_bytes())
+    }
+
     /// The revision where all changes go through this process.
     pub(crate) fn own_revision(&self, id: RepositoryId) -> Revision {
         let epoch = self.cache.epoch_of(stripe_of_repository(id));

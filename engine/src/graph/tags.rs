@@ -1,15 +1,19 @@
 //! Tags: listed in pages whose cost is the page's, and removed.
 
+use std::collections::HashSet;
+
 use crate::access::Action;
 use crate::audit::EventKind;
 use crate::change::{Change, Seen, retry};
+use crate::digest::Digest;
 use crate::error::Error;
-use crate::graph::{MAX_PAGE, Page, Repository, tag_in};
+use crate::graph::{MAX_PAGE, Page, Repository, Scope, tag_in};
 use crate::keys;
+use crate::manifest::Manifest;
 use crate::meta::range_behind;
 use crate::name::Tag;
 use crate::pattern::Pattern;
-use crate::records::TagRecord;
+use crate::records::{ManifestRecord, TagRecord};
 
 impl Repository {
     /// The repository's tags in the order of their bytes, those after `after`, at most `limit` and
@@ -32,6 +36,12 @@ impl Repository {
         Ok(Page { items, next })
     }
 
+    /// Fails with [`Error::TagImmutable`] where the registry's settings, as of when the handle was opened,
+    /// keep a tag: for who does something else before it moves or goes.
+    pub fn require_mutable(&self, tag: &Tag) -> Result<(), Error> {
+        self.scope.immutable(tag).map_or(Ok(()), |pattern| Err(immutable(tag, pattern)))
+    }
+
     /// Removes a tag; its manifest stays. Needs [`Action::Delete`].
     ///
     /// Fails with [`Error::TagImmutable`] where the registry's settings keep it.
@@ -45,9 +55,7 @@ impl Repository {
             let Some(old) = &seen.value else {
                 return Err(Error::ManifestUnknown { reference: tag.to_string() }.into());
             };
-            if let Some(pattern) =
-                scope.registry_row.value.as_ref().and_then(|row| row.immutable(tag.as_str()))
-            {
+            if let Some(pattern) = scope.immutable(tag) {
                 return Err(immutable(tag, pattern).into());
             }
             let now = self.core.now().await?;
@@ -62,6 +70,21 @@ impl Repository {
             change.commit().await
         })
     }
+}
+
+impl Scope {
+    /// The pattern that makes a tag immutable.
+    pub(crate) fn immutable(&self, tag: &Tag) -> Option<&Pattern> {
+        self.registry_row.value.as_ref().and_then(|row| row.immutable(tag.as_str()))
+    }
+}
+
+/// Whether an index is one of the same kind as another, and names all that it names.
+pub(crate) fn is_beyond(new: &Manifest, old: &ManifestRecord) -> bool {
+    let named: HashSet<Digest> = new.children().map(|child| child.digest).collect();
+    old.kind.is_index()
+        && (new.kind, &new.artifact_type) == (old.kind, &old.artifact_type)
+        && old.children.iter().all(|child| named.contains(&child.digest))
 }
 
 /// The refusal of what an immutable tag does not allow.

@@ -31,6 +31,8 @@ pub enum FaultPlan {
     /// None: calls are only counted.
     #[default]
     None,
+    /// None, and before each call others run: what two read at once, both read before either writes.
+    Yielding,
     /// The calls with these numbers, counted from 0 over all kinds of call.
     Script(BTreeMap<u64, Fault>),
     /// Each call with a probability, before or after its effect; repeats from its seed.
@@ -45,7 +47,7 @@ impl FaultPlan {
 
     fn next(&mut self, call: u64) -> Option<Fault> {
         match self {
-            Self::None => None,
+            Self::None | Self::Yielding => None,
             Self::Script(faults) => faults.remove(&call),
             Self::Seeded(seeded) => {
                 let fails = seeded.chance.random_range(0..1000) < seeded.per_mille;
@@ -98,7 +100,13 @@ impl<S> FaultMeta<S> {
         inner: impl Future<Output = Result<T, MetaError>>,
     ) -> Result<T, MetaError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let fault = self.plan.lock().unwrap_or_else(PoisonError::into_inner).next(call);
+        let (fault, yields) = {
+            let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+            (plan.next(call), matches!(*plan, FaultPlan::Yielding))
+        };
+        if yields {
+            tokio::task::yield_now().await;
+        }
         let away = |when| MetaError::Unavailable(format!("call {call} fails {when} its effect"));
         match fault {
             None => inner.await,
@@ -117,6 +125,10 @@ impl<S: MetaStore> MetaRead for FaultMeta<S> {
 
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<Row>, MetaError> {
         self.call(self.inner.scan(range, limit)).await
+    }
+
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        self.call(self.inner.about_rows()).await
     }
 }
 
@@ -144,6 +156,10 @@ impl<S: MetaStore> MetaStore for FaultMeta<S> {
 
     async fn compact(&self) -> Result<u64, MetaError> {
         self.call(self.inner.compact()).await
+    }
+
+    fn is_serving(&self) -> Result<(), MetaError> {
+        self.inner.is_serving()
     }
 
     fn is_shared(&self) -> bool {

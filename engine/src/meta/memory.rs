@@ -81,6 +81,10 @@ impl MetaRead for MemoryStore {
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<Row>, MetaError> {
         Ok(scan(&self.read().rows, range, limit))
     }
+
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        Ok(Some(self.read().rows.len() as u64))
+    }
 }
 
 #[async_trait]
@@ -137,6 +141,10 @@ impl MetaRead for Snapshot {
 
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<Row>, MetaError> {
         Ok(scan(&self.0, range, limit))
+    }
+
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        Ok(Some(self.0.len() as u64))
     }
 }
 

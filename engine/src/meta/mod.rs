@@ -194,6 +194,12 @@ pub trait MetaRead: Send + Sync {
     /// The rows whose keys lie in `range` (start included, end not), in order, at most `limit`
     /// and at most [`MAX_SCAN_ROWS`].
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<Row>, MetaError>;
+
+    /// About how many rows there are, so that who reads them all can tell how far that is. `None` where
+    /// the store can't tell at once: it is not worth a walk.
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        Ok(None)
+    }
 }
 
 /// The database the engine needs. See the page of this module for its promises.
@@ -224,6 +230,12 @@ pub trait MetaStore: MetaRead + fmt::Debug {
     /// Gives room that deleted rows held back to the system, as far as the store can; returns
     /// the bytes given back.
     async fn compact(&self) -> Result<u64, MetaError>;
+
+    /// Fails where what serves commits in this process has ended, so that no commit can go well any
+    /// more whatever the reads say. Asks nobody and costs nothing.
+    fn is_serving(&self) -> Result<(), MetaError> {
+        Ok(())
+    }
 
     /// Whether other processes may write to the same store: what one of them has read may be old
     /// as soon as it has it, and only a commit's requirements or another read can tell.

@@ -13,9 +13,11 @@ use crate::audit::{Event, EventKind, RepositoryRef, UploadEnd, decode_event, enc
 use crate::digest::{Algorithm, Hasher};
 use crate::epoch::{Epoch, EpochRecord};
 use crate::gc::cursor::{CursorRecord, Phase};
+use crate::gc::scrub::{Part, ScrubRecord};
 use crate::id::{ChainId, OrganisationId};
 use crate::presence::OpenRecord;
 use crate::retention::{TagRule, UntaggedRule};
+use crate::tenancy::purge::{PurgeRecord, Stage, Thing, TurnRecord};
 
 const AT: Timestamp = Timestamp(1_700_000_000_123);
 const LATER: Timestamp = Timestamp(1_700_086_400_456);
@@ -40,6 +42,14 @@ pub(crate) fn holds<T: Record + PartialEq + Debug>(sample: &str, record: &T) {
     let newer = [&[T::VERSION + 1], &encoded[1..]].concat();
     assert!(T::decode(&newer).is_err(), "a version that is not known is not guessed at");
     assert!(T::decode(&encoded[..encoded.len() - 1]).is_err(), "what is cut off is not read");
+}
+
+/// What an older version of a record says is read.
+fn reads<T: Record + PartialEq + Debug>(name: &str, record: &T) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let older = std::fs::read(folder.join(format!("{name}.bin"))).unwrap();
+    assert_eq!(T::decode(&older).as_ref(), Ok(record), "{name}");
+    assert!(T::decode(&older[..older.len() - 1]).is_err(), "what is cut off is not read");
 }
 
 fn sha256() -> Digest {
@@ -72,9 +82,14 @@ fn records_of_tenants_are_as_their_golden_files() {
         admins: 2,
     };
     holds("live", &organisation);
-    holds("closing", &OrganisationRecord { life: Life::Closing, ..organisation.clone() });
+    let closing = Life::Closing { nonce: 0x0123_4567_89ab_cdef };
+    holds("closing", &OrganisationRecord { life: closing, ..organisation.clone() });
+    let closing = OrganisationRecord { life: Life::Closing { nonce: 0 }, ..organisation.clone() };
+    reads("organisation.v1.live", &organisation);
+    reads("organisation.v1.closing", &closing);
     let unbound = OrganisationRecord { life: Life::Deleting, quota_bytes: None, ..organisation };
     holds("deleting", &unbound);
+    reads("organisation.v1.deleting", &unbound);
     let registry = RegistryRecord {
         name: "backend".to_owned(),
         life: Life::Live,
@@ -95,12 +110,10 @@ fn records_of_tenants_are_as_their_golden_files() {
         ],
     };
     holds("sample", &registry);
-    // What the first version of the record said is read, with nothing set that it did not have.
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let first = std::fs::read(folder.join("registry.v1.sample.bin")).unwrap();
+    reads("registry.v2.sample", &registry);
+    // With nothing set that the first version did not have.
     let unset = RegistryRecord { immutable_tags: vec![], retention: vec![], ..registry };
-    assert_eq!(RegistryRecord::decode(&first), Ok(unset));
-    assert!(RegistryRecord::decode(&first[..first.len() - 1]).is_err());
+    reads("registry.v1.sample", &unset);
     holds("sample", &MomentRecord { at: AT });
     let name = "api/server".to_owned();
     holds("sample", &DoomedRecord { registry: RegistryId(7), name, since: AT });
@@ -211,7 +224,15 @@ fn records_of_manifests_are_as_their_golden_files() {
 
 #[test]
 fn the_collectors_cursor_is_as_its_golden_file() {
-    holds("sample", &CursorRecord { phase: Phase::Objects, next: b"01/sha256/ab/cd.ef".to_vec() });
+    let next = b"01/sha256/ab/cd.ef".to_vec();
+    holds("sample", &CursorRecord { phase: Phase::Objects, next: next.clone() });
+    let (thing, stage) = (Thing::Registry(RegistryId(7)), Stage::Members);
+    holds("registry", &PurgeRecord { thing, stage, next: next.clone() });
+    let thing = Thing::Repositories(vec![RepositoryId(8), RepositoryId(9)]);
+    holds("repositories", &PurgeRecord { thing, stage: Stage::Rows, next });
+    let (part, next) = (Part::Manifests, b"next".to_vec());
+    holds("sample", &ScrubRecord { organisation: OrganisationId(42), part, next });
+    holds("sample", &TurnRecord { next: OrganisationId(42) });
 }
 
 #[test]

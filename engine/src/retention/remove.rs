@@ -6,7 +6,7 @@ use crate::audit::EventKind;
 use crate::change::{Attempt, Change, Seen};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::graph::{Unlinked, unlink};
+use crate::graph::{Closely, Unlinked, unlink};
 use crate::id::Number;
 use crate::keys;
 use crate::meta::prefix_range;
@@ -81,7 +81,8 @@ impl Look<'_> {
         if self.expires(number).await?.is_none() {
             return Ok(None);
         }
-        let link = match unlink(core, organisation, self.id, digest, &seen).await? {
+        let link = match unlink(core, organisation, self.id, digest, &seen, Closely::Digest).await?
+        {
             Unlinked::Condemned(link) => link,
             Unlinked::Named(_) | Unlinked::Lost => return Ok(None),
         };

@@ -14,6 +14,7 @@
 //!
 //! What it never does: read or write content.
 
+mod listing;
 mod members;
 mod organisations;
 pub(crate) mod purge;
@@ -22,13 +23,13 @@ mod repositories;
 mod roles;
 #[cfg(test)]
 pub(crate) mod tests;
-mod usage;
+pub(crate) mod usage;
 
+pub use listing::{Listed, Listing, RepositoryFilter, RepositoryInfo};
 pub use members::Member;
 pub use organisations::Organisation;
 pub(crate) use registries::seen_registry;
 pub use registries::{Registry, RegistrySettings};
-pub use repositories::{RepositoryFilter, RepositoryInfo};
 pub use roles::RoleAuthorizer;
 pub use usage::{RegistryUsage, Usage};
 
@@ -165,6 +166,25 @@ fn organisation_target(id: OrganisationId, name: &OrganisationName) -> Target<'_
     }
 }
 
+/// What a deletion means: the thing that had the name when it was asked for. An attempt that was lost
+/// to another deletion must not go on with what was made under the same name since.
+#[derive(Debug, Default)]
+struct Meant(Option<u64>);
+
+impl Meant {
+    /// `None` where another thing has the name now than at first.
+    fn is(&mut self, id: u64) -> Option<()> {
+        (*self.0.get_or_insert(id) == id).then_some(())
+    }
+}
+
+/// [`Life::Closing`], as nobody closed it before.
+fn closing(core: &Core) -> Life {
+    Life::Closing { nonce: core.seams.random_u64() }
+}
+/// How messages name what operators alone may do something to.
+const INSTALLATION: &str = "the installation";
+
 fn unknown(name: impl std::fmt::Display) -> Error {
     Error::NameUnknown { name: name.to_string() }
 }
@@ -203,15 +223,18 @@ pub(crate) fn operates(caller: &Caller, target: &Target<'_>) -> bool {
 
 /// Fails unless the caller operates the installation, with a token that is not bounded to a part
 /// of it.
-pub(crate) fn demand_operator(caller: &Caller) -> Result<(), Error> {
-    if caller.operator && caller.ceiling == Ceiling::Unlimited {
+pub(crate) fn demand_operator(core: &Core, caller: &Caller) -> Result<(), Error> {
+    if is_operator(caller) {
         return Ok(());
     }
-    Err(Error::Denied {
-        principal: caller.principal.as_str().to_owned(),
-        action: Action::Manage,
-        name: "the installation".to_owned(),
-    })
+    let (principal, action) = (caller.principal.as_str().to_owned(), Action::Manage);
+    core.note_refusal(caller, action, None, INSTALLATION);
+    Err(Error::Denied { principal, action, name: INSTALLATION.to_owned() })
+}
+
+/// Whether the caller operates the installation, with a token that is not bounded to a part of it.
+pub(crate) fn is_operator(caller: &Caller) -> bool {
+    caller.operator && caller.ceiling == Ceiling::Unlimited
 }
 
 /// As [`demand`], but an operator passes.

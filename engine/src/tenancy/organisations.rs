@@ -14,8 +14,8 @@ use crate::name::OrganisationName;
 use crate::records::{Life, MemberRecord, NameRecord, OrganisationRecord, Record, RegistryRecord};
 use crate::seam::Timestamp;
 use crate::tenancy::{
-    Tenant, demand, demand_operator, demand_or_operate, denied, operates, organisation_target,
-    page_rows, stored_name, unknown,
+    Meant, Tenant, closing, demand, demand_operator, demand_or_operate, denied, operates,
+    organisation_target, page_rows, stored_name, unknown,
 };
 
 /// A tenant: members, registries and content of its own.
@@ -178,8 +178,8 @@ impl Engine {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Organisation>, Error> {
-        demand_operator(caller)?;
         let core = &*self.core;
+        demand_operator(core, caller)?;
         let mut range = prefix_range(&keys::organisation_names());
         if let Some(after) = after {
             range.start = keys::organisation_name(after);
@@ -196,6 +196,16 @@ impl Engine {
         }
         let next = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| name_in(key, 1));
         Ok(Page { items: live(core, &ids).await?, next })
+    }
+
+    /// Those of these organisations that are there still, whatever they are called now; for operators.
+    pub async fn organisations_by_id(
+        &self,
+        caller: &Caller,
+        ids: &[OrganisationId],
+    ) -> Result<Vec<Organisation>, Error> {
+        demand_operator(&self.core, caller)?;
+        live(&self.core, ids).await
     }
 
     /// Gives an organisation another name; the old one stays reserved for it. For its admins.
@@ -273,14 +283,16 @@ impl Engine {
         force: bool,
     ) -> Result<(), Error> {
         let core = &*self.core;
+        let mut meant = Meant::default();
         retry!("the organisation", _attempt => {
             let tenant = Tenant::read_any(core, name).await?;
+            meant.is(tenant.id.0).ok_or_else(|| unknown(name))?;
             demand_or_operate(core, caller, Action::Manage, &tenant.target()).await?;
             if !force && tenant.record.life == Life::Live {
                 refuse_unless_empty(core, &tenant).await?;
                 // Every write leans on this row: once it is closed nothing comes in, and what a
                 // second look finds is all there is.
-                set_life(core, &tenant, Life::Closing).await?;
+                set_life(core, &tenant, closing(core)).await?;
                 return Err(Attempt::Lost);
             }
             if !force && let Err(not_empty) = refuse_unless_empty(core, &tenant).await {

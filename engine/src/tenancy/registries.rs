@@ -13,11 +13,11 @@ use crate::keys;
 use crate::meta::prefix_range;
 use crate::name::{OrganisationName, RegistryName};
 use crate::pattern::Pattern;
-use crate::records::{Life, NameRecord, Record, RegistryRecord};
+use crate::records::{Life, NameRecord, OrganisationRecord, Record, RegistryRecord};
 use crate::retention::{RetentionRule, check};
 use crate::seam::Timestamp;
 use crate::tenancy::organisations::name_in;
-use crate::tenancy::{Tenant, TenantRegistry, demand, page_rows, stored_name};
+use crate::tenancy::{Meant, Tenant, TenantRegistry, closing, demand, page_rows, stored_name};
 
 /// A registry: where an organisation's repositories lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +162,24 @@ impl Engine {
         let (tenant, registry) =
             seen_registry(&self.core, caller, organisation, name, action).await?;
         Ok((tenant.id, Registry::new(registry.id, &registry.record)?))
+    }
+
+    /// What organisation and registry are called now; nothing where they are not there any more. For a
+    /// frontend that keeps records by ids, which decides by itself who is told: nobody is asked.
+    pub async fn names_of(
+        &self,
+        organisation: OrganisationId,
+        registry: RegistryId,
+    ) -> Result<Option<(OrganisationName, RegistryName)>, Error> {
+        let tenant: Seen<OrganisationRecord> =
+            self.core.read(keys::organisation(organisation)).await?;
+        let found: Seen<RegistryRecord> =
+            self.core.read(keys::registry(organisation, registry)).await?;
+        let (Some(tenant), Some(found)) = (tenant.value, found.value) else { return Ok(None) };
+        if tenant.life != Life::Live || found.life != Life::Live {
+            return Ok(None);
+        }
+        Ok(Some((stored_name(&tenant.name)?, stored_name(&found.name)?)))
     }
 
     /// The registries of an organisation that the caller may list, in the order of their names. A
@@ -310,16 +328,19 @@ impl Engine {
         force: bool,
     ) -> Result<(), Error> {
         let core = &*self.core;
+        let mut meant = Meant::default();
         retry!("the registry", _attempt => {
             let tenant = owner(core, organisation, name).await?;
             let registry = tenant.registry_any(core, name).await?;
+            let gone = || super::unknown(format_args!("{organisation}/{name}"));
+            meant.is(registry.id.0).ok_or_else(gone)?;
             let target = tenant.registry_target(&registry);
             demand(core, caller, Action::Manage, &target).await?;
             if !force && registry.record.life == Life::Live {
                 refuse_unless_empty(core, &tenant, &registry).await?;
                 // Every push leans on this row: once it is closed nothing comes in, and what a
                 // second look finds is all there is.
-                set_life(core, &tenant, &registry, Life::Closing).await?;
+                set_life(core, &tenant, &registry, closing(core)).await?;
                 return Err(Attempt::Lost);
             }
             if !force && let Err(not_empty) = refuse_unless_empty(core, &tenant, &registry).await {

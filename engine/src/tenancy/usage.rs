@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::graph::Repository;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
-use crate::meta::{MAX_SCAN_ROWS, prefix_range};
+use crate::meta::{MAX_SCAN_ROWS, MetaRead, prefix_range};
 use crate::name::{OrganisationName, RegistryName};
 use crate::records::{LinkRecord, Record, RepositoryRecord};
 use crate::tenancy::registries::seen_registry;
@@ -29,7 +29,7 @@ impl Repository {
     /// hear of it before a push fails. Needs [`Action::Push`].
     pub async fn usage(&self) -> Result<Usage, Error> {
         self.demand(Action::Push)?;
-        let used_bytes = used_bytes(&self.core, self.scope.organisation).await?;
+        let used_bytes = used_bytes(&*self.core.meta, self.scope.organisation).await?;
         Ok(Usage { used_bytes, quota_bytes: self.scope.quota_bytes })
     }
 }
@@ -54,7 +54,7 @@ impl Engine {
         let core = &*self.core;
         let tenant = Tenant::read(core, organisation).await?;
         demand_or_operate(core, caller, Action::List, &tenant.target()).await?;
-        let used_bytes = used_bytes(core, tenant.id).await?;
+        let used_bytes = used_bytes(&*core.meta, tenant.id).await?;
         Ok(Usage { used_bytes, quota_bytes: tenant.record.quota_bytes })
     }
 
@@ -101,8 +101,11 @@ impl Engine {
 }
 
 /// The counter of an organisation's stored and reserved bytes.
-pub(crate) async fn used_bytes(core: &Core, organisation: OrganisationId) -> Result<u64, Error> {
-    let Some(value) = core.meta.get(&keys::usage(organisation)).await? else { return Ok(0) };
+pub(crate) async fn used_bytes(
+    read: &dyn MetaRead,
+    organisation: OrganisationId,
+) -> Result<u64, Error> {
+    let Some(value) = read.get(&keys::usage(organisation)).await? else { return Ok(0) };
     let value: [u8; 8] = value.as_ref().try_into().map_err(|_| {
         Error::Corrupted(format!("the counter of organisation {organisation} is no number"))
     })?;

@@ -26,6 +26,16 @@ pub(crate) struct Gate {
     committed: Mutex<Vec<Commit>>,
     before: Mutex<Option<Commit>>,
     shared: AtomicBool,
+    panics: AtomicBool,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// One call, and how many rows it was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Get(usize),
+    Scan(usize),
+    Commit(usize),
 }
 
 impl Gate {
@@ -33,13 +43,18 @@ impl Gate {
         let (armed, armed_commit) = (false.into(), false.into());
         let (reached, open) = (Notify::new(), Notify::new());
         let (committed, before) = (Mutex::default(), Mutex::default());
-        let shared = false.into();
-        Self { inner, armed, armed_commit, reached, open, committed, before, shared }
+        let (shared, panics, asked) = (false.into(), false.into(), Mutex::default());
+        Self { inner, armed, armed_commit, reached, open, committed, before, shared, panics, asked }
     }
 
     /// Says from now on that other processes may use it too.
     pub(crate) fn share(&self) {
         self.shared.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the next question for the time panics.
+    pub(crate) fn panic_at_the_next_look_at_the_clock(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     /// From now on the next read of a manifest's row stops.
@@ -55,6 +70,15 @@ impl Gate {
     /// What was committed since the last call.
     pub(crate) fn committed(&self) -> Vec<Commit> {
         std::mem::take(&mut self.committed.lock().unwrap())
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    fn note(&self, asked: Asked) {
+        self.asked.lock().unwrap().push(asked);
     }
 
     /// Somebody else's commit, which comes just before the next one.
@@ -82,17 +106,21 @@ impl MetaRead for Gate {
             self.reached.notify_one();
             self.open.notified().await;
         }
+        self.note(Asked::Get(1));
         self.inner.get(key).await
     }
 
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<Row>, MetaError> {
-        self.inner.scan(range, limit).await
+        let rows = self.inner.scan(range, limit).await?;
+        self.note(Asked::Scan(rows.len()));
+        Ok(rows)
     }
 }
 
 #[async_trait]
 impl MetaStore for Gate {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, MetaError> {
+        self.note(Asked::Get(keys.len()));
         self.inner.get_many(keys).await
     }
 
@@ -101,6 +129,7 @@ impl MetaStore for Gate {
         if let Some(before) = before {
             self.inner.commit(before).await.unwrap();
         }
+        self.note(Asked::Commit(commit.put.len() + commit.delete.len()));
         let copy = commit.clone();
         let committed = self.inner.commit(commit).await;
         if committed.is_ok() {
@@ -122,6 +151,7 @@ impl MetaStore for Gate {
     }
 
     async fn now(&self) -> Result<Timestamp, MetaError> {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "as the test asked for");
         self.inner.now().await
     }
 

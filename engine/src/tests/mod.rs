@@ -2,10 +2,12 @@
 
 mod bucket;
 mod catalog;
+mod counted;
 mod gate;
 mod immutable;
 mod lines;
 mod listings;
+mod numbers;
 mod races;
 mod revisions;
 pub(crate) mod support;

@@ -35,6 +35,31 @@ pub(crate) fn body(bytes: &[u8]) -> impl futures::Stream<Item = Result<Bytes, Er
     futures::stream::iter([Ok(Bytes::copy_from_slice(bytes))])
 }
 
+/// An organisation with a registry `main`, by their rows.
+pub(crate) fn found(
+    change: &mut Change<'_>,
+    name: &str,
+    (organisation, registry): (OrganisationId, RegistryId),
+    quota_bytes: Option<u64>,
+) {
+    let (life, created_at) = (Life::Live, Timestamp(0));
+    change.put(keys::organisation_name(name), &NameRecord::Live(organisation.0));
+    let name = name.to_owned();
+    let record = OrganisationRecord { name, life, created_at, quota_bytes, admins: 0 };
+    change.put(keys::organisation(organisation), &record);
+    change.put(keys::registry_name(organisation, "main"), &NameRecord::Live(registry.0));
+    let record = RegistryRecord {
+        name: "main".to_owned(),
+        life,
+        created_at,
+        public: false,
+        sparse_indexes: false,
+        immutable_tags: Vec::new(),
+        retention: Vec::new(),
+    };
+    change.put(keys::registry(organisation, registry), &record);
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         let blobs = Arc::new(OpendalStore::memory().unwrap());
@@ -63,25 +88,7 @@ impl World {
         let engine =
             Engine::builder(meta, blobs).seams(seams).settings(settings).build().await.unwrap();
         let mut change = Change::new(&engine.core);
-        let (organisation, registry) = (OrganisationId(1), RegistryId(2));
-        let created_at = Timestamp(0);
-        change.put(keys::organisation_name("acme"), &NameRecord::Live(1));
-        let (name, life) = ("acme".to_owned(), Life::Live);
-        let record =
-            OrganisationRecord { name, life, created_at, quota_bytes: Some(1 << 30), admins: 0 };
-        change.put(keys::organisation(organisation), &record);
-        change.put(keys::registry_name(organisation, "main"), &NameRecord::Live(2));
-        let name = "main".to_owned();
-        let record = RegistryRecord {
-            name,
-            life,
-            created_at,
-            public: false,
-            sparse_indexes: false,
-            immutable_tags: Vec::new(),
-            retention: Vec::new(),
-        };
-        change.put(keys::registry(organisation, registry), &record);
+        found(&mut change, "acme", (OrganisationId(1), RegistryId(2)), Some(1 << 30));
         change.commit().await.unwrap();
         let caller = Caller::known(PrincipalId::new("user:tester").unwrap());
         Self { engine, gate, clock, caller }

@@ -1,5 +1,5 @@
 //! Hashing and writing side by side: while one batch of bytes is hashed on one thread and written
-//! on another, the next is gathered. Nothing is copied, and nothing is held but two batches.
+//! on another, the next is gathered. Nothing is held but two batches.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use crate::digest::Hasher;
 use crate::error::Error;
 use crate::upload::writers::Writing;
 
-/// Pieces shorter than this are joined before they are passed on: a body may come byte by byte, and
-/// each piece costs more than its bytes to hold, and a part of a system call to write.
-const SMALL_BYTES: usize = 4 << 10;
-/// How large what is joined becomes.
-const JOINED_BYTES: usize = 64 << 10;
+/// Pieces of up to this are joined before they are passed on. One that was read from a socket lies in a
+/// buffer that may be many times its size, and holds all of it; a body may also come byte by byte. To
+/// copy them is cheaper than memory that is new to the processor for each read.
+const SMALL_BYTES: usize = 64 << 10;
+/// How large what is joined becomes, where a batch is no smaller.
+const JOINED_BYTES: usize = 256 << 10;
 
 /// Where bytes go: a hash and an object.
 pub(super) struct Pipeline {
@@ -84,9 +85,17 @@ impl Pipeline {
     pub(super) async fn take(&mut self, bytes: Bytes, batch_bytes: usize) -> Result<(), Error> {
         self.taken += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.gathered_bytes += bytes.len();
-        if bytes.len() < SMALL_BYTES {
+        let whole = JOINED_BYTES.min(batch_bytes);
+        if bytes.len() <= SMALL_BYTES {
+            if self.joined.capacity() - self.joined.len() < bytes.len()
+                && self.taken > JOINED_BYTES as u64
+            {
+                // There will be more: it is not grown, and so copied, step by step.
+                self.gather_joined();
+                self.joined.reserve(whole.max(bytes.len()));
+            }
             self.joined.extend_from_slice(&bytes);
-            if self.joined.len() >= JOINED_BYTES {
+            if self.joined.len() >= whole {
                 self.gather_joined();
             }
         } else {

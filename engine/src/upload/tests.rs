@@ -162,7 +162,8 @@ async fn a_push_that_can_not_be_finished_leaves_nothing() {
         let core = &world.engine.core;
         let key = keys::organisation(ACME);
         let seen: Seen<OrganisationRecord> = core.read(key).await.unwrap();
-        let closing = OrganisationRecord { life: Life::Closing, ..seen.value.clone().unwrap() };
+        let closing =
+            OrganisationRecord { life: Life::Closing { nonce: 5 }, ..seen.value.clone().unwrap() };
         let mut change = Change::new(core);
         change.replace(&seen, &closing);
         change.commit().await.unwrap();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::id::SessionId;
 
 /// The memory that all uploads together gather bytes in.
-const GATHER_BYTES: usize = 48 << 20;
+const GATHER_BYTES: usize = 16 << 20;
 /// The largest batch one upload hashes and writes at once …
 const MAX_BATCH_BYTES: usize = 2 << 20;
 /// … and the smallest, however many there are.

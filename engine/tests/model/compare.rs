@@ -1,14 +1,16 @@
 //! Reads everything that can be read, and holds it against the reference.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use strongroom_engine::access::Action;
+use strongroom_engine::access::{Action, Role};
+use strongroom_engine::audit::TrailQuery;
 use strongroom_engine::name::Reference;
 use strongroom_engine::{Engine, Error, Repository};
 
-use super::drive::{ADMINS, ORGANISATIONS, PATHS, VIEWERS, World, tag};
+use super::drive::{ADMINS, ORGANISATIONS, OTHERS, PATHS, VIEWERS, World, tag};
 use super::pool::{FIRST_MANIFEST, Thing};
 use super::reference::{Link, Model, Repo};
+use super::tenants::KINDS;
 use crate::support::{self, IMAGE, INDEX};
 
 macro_rules! same {
@@ -52,6 +54,7 @@ pub async fn compare(world: &World, model: &mut Model) -> Result<(), String> {
         }
         same!(usage.quota_bytes, model.quota[organisation], "quota of {name}");
         model.used[organisation] = usage.used_bytes;
+        tenant(engine, organisation, model).await.map_err(|said| format!("{name}: {said}"))?;
     }
     sessions(world, model).await
 }
@@ -101,7 +104,8 @@ async fn blob(repository: &Repository, thing: &Thing, link: &mut Link) -> Result
 
 /// Tags in pages of three, in the order of their bytes, and what each names.
 async fn tags(repository: &Repository, repo: &Repo, things: &[Thing]) -> Result<(), String> {
-    let mut wanted: Vec<_> = repo.tags.iter().map(|(number, at)| (tag(*number), *at)).collect();
+    let mut wanted: Vec<_> =
+        repo.tags.iter().map(|(number, (at, _))| (tag(*number), *at)).collect();
     wanted.sort();
     let mut found = Vec::new();
     let mut after: Option<String> = None;
@@ -178,6 +182,83 @@ async fn catalog(engine: &Engine, organisation: usize, model: &Model) -> Result<
         }
     }
     same!(found, wanted, "catalog");
+    Ok(())
+}
+
+/// Members and what each may do, settings, what the registry links, and the trail.
+async fn tenant(engine: &Engine, organisation: usize, model: &Model) -> Result<(), String> {
+    let admin = support::caller(ADMINS[organisation]);
+    let name = ORGANISATIONS[organisation].parse().unwrap();
+    let main = "main".parse().unwrap();
+    let wanted = &model.tenants[organisation];
+    let shown = |error: Error| error.to_string();
+    let registry = engine.registry(&admin, &name, &main).await.map_err(shown)?;
+    let settings = &registry.settings;
+    let rules = (!settings.immutable_tags.is_empty(), !settings.retention.is_empty());
+    same!(rules, (wanted.rules.immutable, wanted.rules.expiring), "settings");
+
+    let mut members: BTreeMap<_, _> = wanted
+        .members
+        .iter()
+        .map(|(who, roles)| (format!("user:{}", OTHERS[*who]), *roles))
+        .collect();
+    members.insert(format!("user:{}", ADMINS[organisation]), (Some(Role::Admin), None));
+    members.insert(format!("user:{}", VIEWERS[organisation]), (Some(Role::Viewer), None));
+    let found = engine.members(&admin, &name, None, 10).await.map_err(shown)?.items;
+    let found: BTreeMap<_, _> = found
+        .into_iter()
+        .map(|member| {
+            let of_registry = member.registries.get(&registry.id).copied();
+            (member.principal.to_string(), (member.role, of_registry))
+        })
+        .collect();
+    same!(found, members, "members");
+    let path = PATHS[organisation * 2];
+    for (at, who) in OTHERS.into_iter().enumerate() {
+        let (all, one) = wanted.members.get(&at).copied().unwrap_or_default();
+        let pushes = |role| matches!(role, Some(Role::Writer | Role::Admin));
+        for (action, may) in [
+            (Action::Pull, all.is_some() || one.is_some()),
+            (Action::Push, pushes(all) || pushes(one)),
+        ] {
+            let told = support::open(engine, who, path, action).await;
+            let hidden = matches!(told, Err(Error::NameUnknown { .. }));
+            same!(told.is_ok(), may, "{who} may {action:?}");
+            same!(hidden, all.is_none() && one.is_none(), "{path} is hidden from {who}");
+        }
+    }
+
+    let mut linked = BTreeSet::new();
+    for repo in model.repos[organisation * 2..organisation * 2 + 2].iter().flatten() {
+        linked.extend(repo.links.keys().copied());
+    }
+    let usage = engine.registry_usage(&admin, &name, &main).await.map_err(shown)?;
+    let bytes = linked.iter().map(|at| model.things[*at].size()).sum::<u64>();
+    same!((usage.contents, usage.linked_bytes), (linked.len() as u64, bytes), "what is linked");
+    lines(engine, organisation, model).await
+}
+
+/// The lines of the kinds that each thing done leaves one of.
+async fn lines(engine: &Engine, organisation: usize, model: &Model) -> Result<(), String> {
+    let admin = support::caller(ADMINS[organisation]);
+    let name = ORGANISATIONS[organisation].parse().unwrap();
+    let mut found: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut after: Option<String> = None;
+    loop {
+        let query = TrailQuery::default();
+        let page = engine.trail(&admin, Some(&name), &query, after.as_deref(), 1000).await;
+        let page = page.map_err(|error| format!("the trail: {error}"))?;
+        for line in page.items {
+            if let Some(kind) = KINDS.into_iter().find(|kind| *kind == line.event.kind.name()) {
+                *found.entry(kind).or_default() += 1;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    same!(&found, &model.tenants[organisation].lines, "lines in the trail");
     Ok(())
 }
 

@@ -26,6 +26,8 @@ pub const PATHS: [&str; 4] = ["acme/main/api", "acme/main/api-web", "beta/main/a
 /// Who may do everything in each organisation, and who may only look.
 pub const ADMINS: [&str; 2] = ["ann", "bob"];
 pub const VIEWERS: [&str; 2] = ["vic", "wim"];
+/// Who is a member now and then, of either.
+pub const OTHERS: [&str; 2] = ["xan", "yve"];
 pub const ORGANISATIONS: [&str; 2] = ["acme", "beta"];
 
 /// Where the stores lie.
@@ -44,6 +46,8 @@ pub struct World {
     seed: u64,
     /// What was started last in each slot: the upload, its repository and its thing.
     pub slots: Mutex<BTreeMap<usize, (SessionId, usize, usize)>>,
+    /// All uploads that were started by themselves: some may be under way.
+    pub started: Mutex<Vec<SessionId>>,
 }
 
 impl World {
@@ -55,8 +59,8 @@ impl World {
             let blobs = OpendalStore::memory().unwrap().with_entropy(seams.entropy.clone());
             Ground::Memory(Arc::new(MemoryStore::new(&seams)), Arc::new(blobs))
         };
-        let slots = Mutex::default();
-        let mut world = Self { things, engine: None, ground, clock, seams, seed, slots };
+        let (slots, started) = (Mutex::default(), Mutex::default());
+        let mut world = Self { things, engine: None, ground, clock, seams, seed, slots, started };
         world.start().await.unwrap();
         for at in 0..2 {
             let (name, admin, viewer) = (ORGANISATIONS[at], ADMINS[at], VIEWERS[at]);
@@ -111,7 +115,7 @@ impl World {
         self.start().await.unwrap();
     }
 
-    async fn open(&self, repo: usize, action: Action) -> Result<Repository, Error> {
+    pub(super) async fn open(&self, repo: usize, action: Action) -> Result<Repository, Error> {
         support::open(self.engine(), ADMINS[repo / 2], PATHS[repo], action).await
     }
 
@@ -150,6 +154,7 @@ impl World {
                 let repository = self.open(*repo, Action::Push).await?;
                 let digest = said.then_some(&things[*thing].digest);
                 let upload = repository.start_upload(digest, None).await?;
+                self.started.lock().unwrap().push(upload.id);
                 self.slots.lock().unwrap().insert(*slot, (upload.id, *repo, *thing));
                 Ok(Told::Done)
             }
@@ -229,6 +234,14 @@ impl World {
                 self.engine().set_quota(&support::operator(), &name, *bytes).await?;
                 Ok(Told::Done)
             }
+            Op::Role { organisation, roles } => self.set_role(*organisation, *roles).await,
+            Op::Rules { organisation, rules } => self.set_rules(*organisation, *rules).await,
+            Op::Scrub => Ok(match self.scrub().await? {
+                Ok(0) => Told::Done,
+                Ok(wrong) => Told::Other(format!("{wrong} pieces are wrong")),
+                Err(told) => told,
+            }),
+            Op::Rot { organisation, thing } => self.rot(*organisation, *thing).await,
             Op::Jump(by) => {
                 let now = self.clock.now().0.saturating_add_signed(*by);
                 self.clock.set(Timestamp(now));
@@ -261,6 +274,7 @@ impl World {
                 Told::Missing(missing.iter().filter_map(|missing| at(missing.digest)).collect())
             }
             Error::InUse { .. } => Told::InUse,
+            Error::TagImmutable { .. } => Told::Immutable,
             Error::QuotaExceeded { .. } => Told::Quota,
             other => Told::Other(format!("{other:?}")),
         }

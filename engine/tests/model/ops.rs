@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use strongroom_engine::access::Role;
+
 use super::pool::FIRST_MANIFEST;
 use super::reference::HOUR;
 
@@ -19,6 +21,23 @@ pub enum At {
 pub enum Collecting {
     Whole,
     Dry,
+}
+
+/// A role that somebody is given, or loses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    pub who: usize,
+    pub in_registry: bool,
+    pub role: Option<Role>,
+}
+
+/// The settings of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// Some tags neither move nor go.
+    pub immutable: bool,
+    /// Tags that were set more than a day ago expire.
+    pub expiring: bool,
 }
 
 /// One step. Things, repositories and tags are numbers; slots hold uploads.
@@ -86,6 +105,21 @@ pub enum Op {
         organisation: usize,
         bytes: Option<u64>,
     },
+    Role {
+        organisation: usize,
+        roles: Roles,
+    },
+    Rules {
+        organisation: usize,
+        rules: Rules,
+    },
+    /// All is read again.
+    Scrub,
+    /// The bytes of a thing rot, a scrub finds that, and it is pushed again.
+    Rot {
+        organisation: usize,
+        thing: usize,
+    },
     /// Moves the clock by so many milliseconds.
     Jump(i64),
     Collect(Collecting),
@@ -146,7 +180,25 @@ pub fn op(things: usize) -> impl Strategy<Value = Op> {
     let both = (request.clone(), either.clone())
         .prop_map(|(one, other)| Op::Both(Box::new(one), Box::new(other)));
     let given_up = (either, 0..30_u32).prop_map(|(op, n)| Op::GivenUp(Box::new(op), n));
+    let role = prop_oneof![Just(Role::Viewer), Just(Role::Writer), Just(Role::Admin)];
+    let role = (0..2_usize, 0..2_usize, any::<bool>(), prop::option::weighted(0.7, role)).prop_map(
+        |(organisation, who, in_registry, role)| Op::Role {
+            organisation,
+            roles: Roles { who, in_registry, role },
+        },
+    );
+    let rules = (0..2_usize, any::<bool>(), prop::bool::weighted(0.4)).prop_map(
+        |(organisation, immutable, expiring)| Op::Rules {
+            organisation,
+            rules: Rules { immutable, expiring },
+        },
+    );
+    let rot = (0..2_usize, 0..FIRST_MANIFEST);
     prop_oneof![
+        3 => role,
+        3 => rules,
+        1 => Just(Op::Scrub),
+        2 => rot.prop_map(|(organisation, thing)| Op::Rot { organisation, thing }),
         60 => request,
         12 => both,
         6 => given_up,

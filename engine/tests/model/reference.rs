@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ops::{At, Collecting, Op};
 use super::pool::Thing;
+use super::tenants::Tenant;
 
 pub const HOUR: u64 = 3_600_000;
 pub const LEASE: u64 = 24 * HOUR;
@@ -30,6 +31,7 @@ pub enum Told {
     Broken,
     Missing(BTreeSet<usize>),
     InUse,
+    Immutable,
     Quota,
     Other(String),
 }
@@ -47,7 +49,8 @@ pub struct Link {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repo {
     pub links: BTreeMap<usize, Link>,
-    pub tags: BTreeMap<u8, usize>,
+    /// What each points at, and since when.
+    pub tags: BTreeMap<u8, (usize, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,7 @@ pub struct Model {
     pub things: Arc<Vec<Thing>>,
     pub now: u64,
     pub quota: [Option<u64>; 2],
+    pub tenants: [Tenant; 2],
     pub repos: [Option<Repo>; 4],
     /// By slot; those whose slot was used again are at higher numbers.
     pub sessions: BTreeMap<usize, Session>,
@@ -89,7 +93,15 @@ impl Model {
         let (sessions, begun) = (BTreeMap::new(), BTreeMap::new());
         let stored = [BTreeSet::new(), BTreeSet::new()];
         let starved = false;
-        Self { things, now, quota, repos, sessions, begun, used, stored, leaked, starved }
+        // Made with a viewer, whose line is there.
+        let lines = BTreeMap::from([("member_set", 1)]);
+        let tenants = [(); 2].map(|()| Tenant { lines: lines.clone(), ..Tenant::default() });
+        Self { things, now, quota, tenants, repos, sessions, begun, used, stored, leaked, starved }
+    }
+
+    /// Whether a collection removes more than links and uploads.
+    pub fn has_rules(&self) -> bool {
+        self.tenants.iter().any(|tenant| tenant.rules.expiring)
     }
 
     /// Does `op`, and says what its caller is told.
@@ -111,6 +123,7 @@ impl Model {
                     return Err(Told::Mismatch);
                 }
                 self.link_blob(repo, thing);
+                self.line(repo / 2, "blob_pushed");
                 Ok(Told::Size(size))
             }
             Op::Start { slot, repo, thing, .. } => {
@@ -181,6 +194,7 @@ impl Model {
                     return Err(Told::Mismatch);
                 }
                 self.link_blob(session.repo, session.thing);
+                self.line(session.repo / 2, "blob_pushed");
                 Ok(Told::Size(session.offset))
             }
             Op::Cancel { slot } => {
@@ -190,10 +204,7 @@ impl Model {
                 Ok(Told::Done)
             }
             Op::Mount { to, from, thing } => {
-                let has = |at: usize| {
-                    let repo = self.repos[at].as_ref();
-                    repo.is_some_and(|repo| repo.links.get(&thing).is_some_and(|link| link.blob))
-                };
+                let has = |at: usize| self.has_blob(at, thing);
                 let own = to / 2 * 2;
                 let mounted = match from {
                     // Who may push here may not even see the other organisation.
@@ -219,27 +230,26 @@ impl Model {
             }
             Op::PushManifest { repo, thing, tags } => self.push_manifest(repo, thing, tags),
             Op::DeleteTag { repo, tag } => {
+                let immutable = self.is_immutable(repo, tag);
                 let tags = &mut self.repos[repo].as_mut().ok_or(Told::NameUnknown)?.tags;
-                tags.remove(&tag).map(|_| Told::Done).ok_or(Told::ManifestUnknown)
+                if tags.contains_key(&tag) && immutable {
+                    return Err(Told::Immutable);
+                }
+                tags.remove(&tag).ok_or(Told::ManifestUnknown)?;
+                self.line(repo / 2, "tag_deleted");
+                Ok(Told::Done)
             }
             Op::DeleteManifest { repo, thing } => {
-                let named = self.named(repo, thing);
-                let inline = self.things[thing].inline();
-                let size = self.things[thing].size();
-                let found = self.repos[repo].as_mut().ok_or(Told::NameUnknown)?;
-                let link = found.links.get_mut(&thing).filter(|link| link.manifest);
-                let link = link.ok_or(Told::ManifestUnknown)?;
-                if named {
+                let found = self.repos[repo].as_ref().ok_or(Told::NameUnknown)?;
+                let link = found.links.get(&thing).filter(|link| link.manifest);
+                link.ok_or(Told::ManifestUnknown)?;
+                if self.is_held(repo, thing) {
+                    return Err(Told::Immutable);
+                }
+                if self.named(repo, thing) {
                     return Err(Told::InUse);
                 }
-                link.manifest = false;
-                if !link.blob {
-                    found.links.remove(&thing);
-                }
-                found.tags.retain(|_, tagged| *tagged != thing);
-                if inline {
-                    self.used[repo / 2] -= size;
-                }
+                self.remove_manifest(repo, thing);
                 Ok(Told::Done)
             }
             Op::DeleteBlob { repo, thing } => {
@@ -254,21 +264,23 @@ impl Model {
                 if !link.manifest {
                     links.remove(&thing);
                 }
+                self.line(repo / 2, "blob_deleted");
                 Ok(Told::Done)
             }
-            Op::Quota { organisation, bytes } => {
-                self.quota[organisation] = bytes;
-                Ok(Told::Done)
-            }
+            Op::Quota { organisation, bytes } => Ok(self.set_quota(organisation, bytes)),
+            Op::Role { organisation, roles } => Ok(self.set_role(organisation, roles)),
+            Op::Rules { organisation, rules } => Ok(self.set_rules(organisation, rules)),
+            Op::Rot { organisation, thing } => Ok(self.rot(organisation, thing)),
             Op::Jump(by) => {
                 self.now = self.now.saturating_add_signed(by);
                 Ok(Told::Done)
             }
             Op::Collect(Collecting::Whole) => {
+                self.expire();
                 self.collect(false);
                 Ok(Told::Done)
             }
-            Op::Collect(Collecting::Dry) | Op::Restart(_) => Ok(Told::Done),
+            Op::Collect(Collecting::Dry) | Op::Restart(_) | Op::Scrub => Ok(Told::Done),
             Op::Both(..) | Op::GivenUp(..) => unreachable!("these are done in parts"),
         }
     }
@@ -298,6 +310,12 @@ impl Model {
             return Err(Told::Missing(missing));
         }
         let known = links.get(&thing).is_some_and(|link| link.manifest);
+        let tags: Vec<_> = (0..8).filter(|tag| tags & (1 << tag) != 0).collect();
+        let held = &self.repos[repo].as_ref().unwrap_or(&empty).tags;
+        let moves = |tag: &u8| held.get(tag).is_some_and(|(tagged, _)| *tagged != thing);
+        if tags.iter().any(|tag| moves(tag) && self.is_immutable(repo, *tag)) {
+            return Err(Told::Immutable);
+        }
         if !known && manifest.inline() {
             let mut inline = 0;
             self.reserve(repo, &mut inline, manifest.size())?;
@@ -305,11 +323,11 @@ impl Model {
         if !manifest.inline() {
             self.store(repo, thing);
         }
+        self.line(repo / 2, "manifest_pushed");
+        let now = self.now;
         let repo = self.repo(repo);
         repo.links.entry(thing).or_default().manifest = true;
-        for tag in (0..8).filter(|tag| tags & (1 << tag) != 0) {
-            repo.tags.insert(tag, thing);
-        }
+        repo.tags.extend(tags.into_iter().map(|tag| (tag, (thing, now))));
         Ok(Told::Done)
     }
 
@@ -464,7 +482,7 @@ impl Model {
         }
     }
 
-    fn link_blob(&mut self, repo: usize, thing: usize) {
+    pub fn link_blob(&mut self, repo: usize, thing: usize) {
         self.store(repo, thing);
         let until = self.now + LEASE;
         let link = self.repo(repo).links.entry(thing).or_default();

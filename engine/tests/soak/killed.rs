@@ -220,8 +220,10 @@ pub fn parent(times: u64) {
     println!("STRONGROOM_SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    // One for each look at the store: what the engine does behind requests ends with it, and lets go of
+    // the store, which the next child opens.
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime().block_on(async {
         let engine = engine(folder.path()).await;
         support::found(&engine, "acme", "ann", "vic").await.unwrap();
     });
@@ -229,7 +231,7 @@ pub fn parent(times: u64) {
     for round in 0..times {
         let lines = chance.random_range(1..200);
         let acknowledged = kill_after(folder.path(), round, lines);
-        runtime.block_on(async {
+        runtime().block_on(async {
             let engine = engine(folder.path()).await;
             kept(&engine, round, &acknowledged).await;
             resumed += go_on(&engine, round, &acknowledged).await;
@@ -238,7 +240,7 @@ pub fn parent(times: u64) {
         });
         all.push(acknowledged);
     }
-    runtime.block_on(async {
+    runtime().block_on(async {
         let engine = engine(folder.path()).await;
         support::gc::collect(&engine).await.unwrap();
         for (round, acknowledged) in (0..).zip(&all) {

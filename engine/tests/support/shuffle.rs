@@ -82,6 +82,10 @@ impl<S: MetaStore + ?Sized> MetaStore for Shuffled<S> {
         self.inner.compact().await
     }
 
+    fn is_serving(&self) -> Result<(), MetaError> {
+        self.inner.is_serving()
+    }
+
     fn is_shared(&self) -> bool {
         self.inner.is_shared()
     }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use strongroom_engine::Page;
 use strongroom_engine::access::{Action, Caller, Grant};
 use strongroom_engine::tenancy::Organisation;
 use strongroom_identity::account::{
@@ -36,15 +35,9 @@ fn token(owner: AccountId, new: NewToken) -> Result<embedded::NewToken, Problem>
     Ok(embedded::NewToken { owner, label: new.label, reach, lifetime })
 }
 
-/// A page of a list that is read whole, in the order of ids.
-fn cut(mut tokens: Vec<TokenInfo>, input: &Input) -> Result<Reply, Problem> {
-    let after = input.cursor()?;
-    tokens.sort_by(|one, other| one.id.cmp(&other.id));
-    tokens.retain(|token| after.as_ref().is_none_or(|after| token.id > *after));
-    let more = tokens.len() > input.limit();
-    tokens.truncate(input.limit());
-    let next = tokens.last().filter(|_| more).map(|token| token.id.clone());
-    Ok(Reply::page::<_, Token>(Page { items: tokens, next }))
+/// A page of tokens, in the order of their ids.
+fn page(tokens: Vec<TokenInfo>, input: &Input) -> Result<Reply, Problem> {
+    Reply::cut::<_, Token>(tokens, |token| token.id.clone(), input)
 }
 
 impl Admin {
@@ -61,7 +54,7 @@ impl Admin {
         caller: &Caller,
         input: &Input,
     ) -> Result<Reply, Problem> {
-        cut(self.0.accounts.tokens(caller, &Self::own(caller)?, TokenUse::Access).await?, input)
+        page(self.0.accounts.tokens(caller, &Self::own(caller)?, TokenUse::Access).await?, input)
     }
 
     pub(crate) async fn create_my_token(
@@ -172,7 +165,7 @@ impl Admin {
         input: &Input,
     ) -> Result<Reply, Problem> {
         let (organisation, id) = self.robot(caller, input).await?;
-        cut(self.0.accounts.robot_tokens(&organisation, &id).await?, input)
+        page(self.0.accounts.robot_tokens(&organisation, &id).await?, input)
     }
 
     pub(crate) async fn create_robot_token(

@@ -8,12 +8,14 @@
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 use strongroom_engine::Error;
-use strongroom_engine::access::{Caller, Ceiling, Principal};
+use strongroom_engine::access::{Action, Caller, Ceiling, Principal};
 use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName, RepositoryPath};
 use strongroom_http::RequestContext;
 use strongroom_identity::challenge::Refusal;
 use strongroom_identity::gate::{self, GateError};
 use strongroom_identity::{Access, IdentityError};
+use strongroom_pypi::routes::Place;
+use strongroom_python::ProjectName;
 
 use crate::Admin;
 use crate::input::Input;
@@ -45,7 +47,8 @@ impl Admin {
         match spec.access {
             Access::Shown if !admitted.shown => Err(self.sign_in(context)),
             Access::SignedIn | Access::Operator if anonymous => Err(self.sign_in(context)),
-            Access::Operator if !operates(&caller) => {
+            Access::Operator if !operates(&caller) && !self.founds(spec, &caller) => {
+                self.0.engine.note_refusal(&caller, Action::Manage, None, spec.path);
                 let detail =
                     "this takes an operator of the installation, signed in with the password";
                 Err(Problem::new(Kind::PasswordNeeded, detail))
@@ -59,6 +62,11 @@ impl Admin {
         }
     }
 
+    /// Whether the route is people's, too, and the caller one of those.
+    fn founds(&self, spec: &Spec, caller: &Caller) -> bool {
+        spec.also == Also::Founders && self.0.founders.may(caller)
+    }
+
     /// Fails unless the caller is allowed in the place that the path names what the route declares.
     pub(crate) async fn demand(
         &self,
@@ -69,7 +77,7 @@ impl Admin {
     ) -> Result<(), Problem> {
         let Access::Allowed(action) = spec.access else { return Ok(()) };
         let also = match spec.also {
-            Also::Nobody => false,
+            Also::Nobody | Also::Founders => false,
             Also::Operators => operates(caller),
             Also::Oneself => {
                 matches!(&caller.principal, Principal::Known(id) if id.as_str() == input.text("principal"))
@@ -81,7 +89,12 @@ impl Admin {
         }
         let engine = &self.0.engine;
         let organisation: OrganisationName = input.place("organisation")?;
-        let allowed = if input.has("repository") {
+        let allowed = if input.has("project") {
+            let (place, project) = python(input)?;
+            let path = place.repository(&project);
+            let path = path.map_err(|error| Problem::new(Kind::BadRequest, error.to_string()))?;
+            engine.repository(caller, &path, action).await.map(drop)
+        } else if input.has("repository") {
             let path = path(input)?;
             engine.repository(caller, &path, action).await.map(drop)
         } else if input.has("registry") {
@@ -118,6 +131,16 @@ impl Admin {
 /// Whether somebody operates the installation, with credentials that reach that far.
 pub(crate) fn operates(caller: &Caller) -> bool {
     caller.operator && caller.ceiling == Ceiling::Unlimited
+}
+
+/// The Python project that a path names.
+pub(crate) fn python(input: &Input) -> Result<(Place, ProjectName), Problem> {
+    Ok((place(input)?, input.place("project")?))
+}
+
+/// The registry of Python projects that a path names.
+pub(crate) fn place(input: &Input) -> Result<Place, Problem> {
+    Ok(Place { organisation: input.place("organisation")?, registry: input.place("registry")? })
 }
 
 /// The repository that a path names.

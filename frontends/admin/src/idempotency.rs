@@ -17,6 +17,7 @@ use strongroom_engine::extension::{Batch, Entry, Extension};
 use strongroom_engine::seam::Timestamp;
 
 use crate::problem::{Kind, Problem};
+use crate::record::{self, encode};
 
 /// How long a claim holds others off.
 const CLAIM: Duration = Duration::from_mins(1);
@@ -28,7 +29,6 @@ const MAX_KEY: usize = 255;
 const SWEPT: usize = 500;
 
 const PREFIX: &str = "idempotency/";
-const VERSION: u8 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +77,8 @@ pub(crate) fn key(headers: &http::HeaderMap) -> Result<Option<&str>, Problem> {
     Ok(text)
 }
 
-fn hash(parts: &[&[u8]]) -> String {
+/// A text for these parts that no others have.
+pub(crate) fn hash(parts: &[&[u8]]) -> String {
     let mut bytes = Vec::new();
     for part in parts {
         // Each with its length, so that no two lists of parts are the same bytes (threat B12).
@@ -88,18 +89,8 @@ fn hash(parts: &[&[u8]]) -> String {
     text.trim_start_matches("sha256:").to_owned()
 }
 
-fn encode(record: &Record) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    serde_json::to_writer(&mut bytes, record).expect("our records are JSON, and memory grows");
-    bytes
-}
-
 fn decode(bytes: &[u8]) -> Result<Record, Error> {
-    let damaged = || Error::Corrupted("a record of an Idempotency-Key can't be read".to_owned());
-    match bytes.split_first() {
-        Some((&VERSION, json)) => serde_json::from_slice(json).map_err(|_| damaged()),
-        _ => Err(damaged()),
-    }
+    record::decode("an Idempotency-Key", bytes)
 }
 
 fn line(by: &Caller, at: Timestamp, change: &str, asked: &str) -> Event {

@@ -21,11 +21,16 @@ mod model;
 mod openapi;
 mod organisations;
 mod problem;
+mod python;
+mod record;
 mod registries;
 mod reply;
 mod repositories;
 pub mod routes;
 mod trail;
+mod turns;
+mod webhooks;
+mod workloads;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,14 +42,20 @@ use strongroom_engine::seam::Entropy;
 use strongroom_engine::{Engine, Error};
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
+use strongroom_identity::founders::Founders;
+use strongroom_identity::workload::Workloads;
 use strongroom_identity::{Embedded, IdentityProvider};
+use strongroom_pypi::manage::Manager;
+use strongroom_pypi::upstream::Upstreams;
+use strongroom_webhooks::Webhooks;
 
 use crate::idempotency::Shown;
 use crate::input::{Input, MAX_BODY};
 use crate::jobs::Jobs;
 use crate::problem::{Kind, Problem};
-use crate::reply::Reply;
+use crate::reply::{Reply, is_conditional};
 use crate::routes::{Route, RouteError};
+use crate::turns::Turn;
 
 /// The namespace of the engine's records that is ours.
 pub const NAMESPACE: &str = "admin";
@@ -57,9 +68,35 @@ struct Inner {
     engine: Engine,
     identity: Arc<dyn IdentityProvider>,
     accounts: Embedded,
+    workloads: Workloads,
+    webhooks: Webhooks,
+    founders: Founders,
     records: Extension,
     entropy: Arc<dyn Entropy>,
     jobs: Jobs,
+    python: Manager,
+    upstreams: Upstreams,
+}
+
+/// What the API is a face of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Tenants and content.
+    pub engine: Engine,
+    /// Who vouches for callers.
+    pub identity: Arc<dyn IdentityProvider>,
+    /// The accounts, robots and tokens that are kept here, whoever vouches for people.
+    pub accounts: Embedded,
+    /// Rules for runs of CI.
+    pub workloads: Workloads,
+    /// What is told to addresses of registries' admins.
+    pub webhooks: Webhooks,
+    /// Organisations that people make by themselves.
+    pub founders: Founders,
+    /// What registries fetch Python packages from.
+    pub upstreams: Upstreams,
+    /// Where ids of jobs come from.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 impl fmt::Debug for Admin {
@@ -75,17 +112,25 @@ pub(crate) struct Asked {
 }
 
 impl Admin {
-    /// Serves `engine` to whoever `identity` vouches for. `accounts` has the accounts, robots and
-    /// tokens that are kept here, whoever vouches for people.
-    pub fn new(
-        engine: Engine,
-        identity: Arc<dyn IdentityProvider>,
-        accounts: Embedded,
-        entropy: Arc<dyn Entropy>,
-    ) -> Self {
+    /// Serves these parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { engine, identity, accounts, workloads, webhooks, founders, upstreams, entropy } =
+            parts;
         let records = engine.extension(NAMESPACE);
-        let jobs = Jobs::default();
-        Self(Arc::new(Inner { engine, identity, accounts, records, entropy, jobs }))
+        let (jobs, python) = (Jobs::default(), Manager::new(&engine));
+        Self(Arc::new(Inner {
+            engine,
+            identity,
+            accounts,
+            workloads,
+            webhooks,
+            founders,
+            records,
+            entropy,
+            jobs,
+            python,
+            upstreams,
+        }))
     }
 
     /// Whether a path belongs to this API, for a router above.
@@ -125,8 +170,11 @@ impl Admin {
             asked.input.body = body.collect_limited(MAX_BODY).await?;
         }
         let headers = asked.input.headers.clone();
+        let changes = spec.tagged && spec.method != http::Method::GET;
         let reply = if spec.creates {
             self.create(route, asked, parts.uri.path()).await?
+        } else if changes && is_conditional(&headers) {
+            self.in_turn(route, asked).await?
         } else {
             self.dispatch(route, asked).await?
         };
@@ -166,6 +214,25 @@ impl Admin {
         })
     }
 
+    /// Changes something that the client saw, while nobody else does.
+    async fn in_turn(&self, route: Route, asked: Asked) -> Result<Reply, Problem> {
+        let admin = self.clone();
+        let mut name = [0; 16];
+        self.0.entropy.fill(&mut name);
+        let turn =
+            Turn::take(&self.0.records, &asked.input.places, const_hex::encode(name)).await?;
+        // Of its own: a client that leaves must not leave others waiting.
+        let work = tokio::spawn(async move {
+            let done = admin.dispatch(route, asked).await;
+            turn.give_back(&admin.0.records).await;
+            done
+        });
+        work.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a change ended without an answer");
+            Err(Problem::new(Kind::Broken, "the request failed inside the server"))
+        })
+    }
+
     async fn dispatch(&self, route: Route, asked: Asked) -> Result<Reply, Problem> {
         let Asked { caller, input } = &asked;
         match route {
@@ -193,6 +260,19 @@ impl Admin {
             Route::SetRegistryRole => self.set_registry_role(caller, input).await,
             Route::RemoveRegistryRole => self.remove_registry_role(caller, input).await,
             Route::PreviewRetention => self.preview_retention(caller, input).await,
+            Route::ListWebhooks => self.list_webhooks(caller, input).await,
+            Route::CreateWebhook => self.create_webhook(caller, input).await,
+            Route::GetWebhook => self.get_webhook(caller, input).await,
+            Route::UpdateWebhook => self.update_webhook(caller, input).await,
+            Route::RotateWebhookSecret => self.rotate_webhook_secret(caller, input).await,
+            Route::DeleteWebhook => self.delete_webhook(caller, input).await,
+            Route::TestWebhook => self.test_webhook(caller, input).await,
+            Route::ListDeliveries => self.list_deliveries(caller, input).await,
+            Route::ListWorkloadIssuers => self.list_workload_issuers(input),
+            Route::ListWorkloadRules => self.list_workload_rules(caller, input).await,
+            Route::CreateWorkloadRule => self.create_workload_rule(caller, input).await,
+            Route::GetWorkloadRule => self.get_workload_rule(caller, input).await,
+            Route::DeleteWorkloadRule => self.delete_workload_rule(caller, input).await,
             Route::ListRepositories => self.list_repositories(caller, input).await,
             Route::DeleteRepository => self.delete_repository(caller, input).await,
             Route::ListTags => self.list_tags(caller, input).await,
@@ -202,6 +282,18 @@ impl Admin {
             Route::GetManifest => self.get_manifest(caller, input).await,
             Route::DeleteManifest => self.delete_manifest(caller, input).await,
             Route::ListReferrers => self.list_referrers(caller, input).await,
+            Route::GetPythonUpstream => self.get_python_upstream(caller, input).await,
+            Route::SetPythonUpstream => self.set_python_upstream(caller, input).await,
+            Route::RemovePythonUpstream => self.remove_python_upstream(caller, input).await,
+            Route::GetPythonProject => self.get_python_project(caller, input).await,
+            Route::SetPythonStatus => self.set_python_status(caller, input).await,
+            Route::SetPythonLocations => self.set_python_locations(caller, input).await,
+            Route::YankPythonProject | Route::YankPythonVersion | Route::YankPythonFile => {
+                self.yank_python(caller, input).await
+            }
+            Route::DeletePythonProject | Route::DeletePythonVersion | Route::DeletePythonFile => {
+                self.delete_python(caller, input).await
+            }
             Route::ListRobots => self.list_robots(caller, input).await,
             Route::CreateRobot => self.create_robot(caller, input).await,
             Route::GetRobot => self.get_robot(caller, input).await,
@@ -245,7 +337,7 @@ impl Admin {
 
 /// Whether what a route answers must be kept nowhere.
 fn is_secret(route: Route) -> bool {
-    matches!(route, Route::CreateMyToken | Route::CreateRobotToken)
+    matches!(route, Route::CreateMyToken | Route::CreateRobotToken | Route::CreateWebhook)
 }
 
 impl Handler for Admin {

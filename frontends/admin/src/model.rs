@@ -1,6 +1,9 @@
 //! What the API takes and gives, as JSON. What is taken refuses fields that it does not know.
 
 mod accounts;
+mod python;
+mod webhooks;
+mod workloads;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strongroom_engine::access;
@@ -13,6 +16,9 @@ use strongroom_engine::{ManifestInfo, TagInfo, tenancy};
 use utoipa::ToSchema;
 
 pub(crate) use self::accounts::*;
+pub(crate) use self::python::*;
+pub(crate) use self::webhooks::*;
+pub(crate) use self::workloads::*;
 
 const NAME: &str = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$";
 const PATH: &str = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$";
@@ -39,7 +45,14 @@ pub(crate) fn place(name: &str) -> (&'static str, usize, &'static str) {
         }
         "user" => (USER, 64, "The user's name."),
         "token" => ("^[0-9a-f]{16}$", 16, "The token's id."),
+        "project" => {
+            ("^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", 128, "The Python project's name.")
+        }
+        "version" => (r"^[0-9A-Za-z.!+_-]+$", 128, "The version."),
+        "file" => (r"^[!-~]+$", 255, "The file's name."),
         "job" => ("^[0-9a-f]{16}$", 16, "The job's id."),
+        "webhook" => ("^[0-9a-f]{16}$", 16, "The webhook's id."),
+        "rule" => ("^[0-9a-f]{16}$", 16, "The rule's id."),
         _ => ("^[!-~]+$", 256, "A name."),
     }
 }

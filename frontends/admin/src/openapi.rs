@@ -198,9 +198,13 @@ fn tag(path: &'static str) -> &'static str {
         "robots",
         "tokens",
         "registries",
+        "python",
         "audit",
         "users",
         "jobs",
+        "webhooks",
+        "workload-rules",
+        "workload-issuers",
         "organisations",
     ];
     words.rev().find(|word| known.contains(word)).unwrap_or("installation")

@@ -3,6 +3,7 @@
 use strongroom_engine::access::{Caller, Ceiling, Principal, PrincipalId};
 use strongroom_engine::name::OrganisationName;
 use strongroom_engine::tenancy;
+use strongroom_identity::founders::FoundError;
 
 use crate::Admin;
 use crate::gate::operates;
@@ -58,6 +59,9 @@ impl Admin {
     ) -> Result<Reply, Problem> {
         let new: NewOrganisation = input.json()?;
         let quota = bytes(new.quota_bytes)?;
+        if !operates(caller) {
+            return self.found_organisation(caller, &new).await;
+        }
         let admin = match &new.admin {
             Some(text) => Some(self.somebody(text, "/admin").await?),
             None => None,
@@ -67,10 +71,39 @@ impl Admin {
         Ok(Reply::json(&Organisation::from(made)))
     }
 
+    /// An organisation that somebody makes for themselves.
+    async fn found_organisation(
+        &self,
+        caller: &Caller,
+        new: &NewOrganisation,
+    ) -> Result<Reply, Problem> {
+        let operators = "an operator says this: leave it out";
+        if new.quota_bytes.is_some() {
+            return Err(Problem::field("/quota_bytes", operators));
+        }
+        if new.admin.is_some() {
+            return Err(Problem::field("/admin", operators));
+        }
+        let made = self.0.founders.found(caller, &new.name).await.map_err(|error| match error {
+            FoundError::Engine(error) => Problem::from(error).at("/name"),
+            error => error.into(),
+        })?;
+        Ok(Reply::json(&Organisation::from(made)))
+    }
+
     /// The principal that somebody is invited by.
     async fn somebody(&self, text: &str, pointer: &str) -> Result<PrincipalId, Problem> {
         let found = self.0.identity.find(text).await?;
-        found.ok_or_else(|| Problem::field(pointer, "nobody of this name has an account here"))
+        match found.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err(Problem::field(pointer, "nobody of this name has an account here")),
+            several => {
+                let names: Vec<_> = several.iter().map(PrincipalId::as_str).collect();
+                let detail =
+                    format!("several people have this name; say which: {}", names.join(", "));
+                Err(Problem::field(pointer, detail))
+            }
+        }
     }
 
     async fn organisation(

@@ -11,8 +11,12 @@ use strongroom_http::server::Refusal;
 use strongroom_http::{Body, RequestBodyError};
 use strongroom_identity::IdentityError;
 use strongroom_identity::embedded::AccountsError;
+use strongroom_identity::founders::FoundError;
 use strongroom_identity::gate::GateError;
 use strongroom_identity::password::PasswordError;
+use strongroom_identity::workload::WorkloadError;
+use strongroom_pypi::upstream::UpstreamError;
+use strongroom_webhooks::WebhookError;
 use utoipa::ToSchema;
 
 /// When to ask again after what others did at the same moment.
@@ -226,6 +230,18 @@ impl From<Error> for Problem {
     }
 }
 
+impl From<UpstreamError> for Problem {
+    fn from(error: UpstreamError) -> Self {
+        let text = error.to_string();
+        match error {
+            UpstreamError::Engine(error) => error.into(),
+            UpstreamError::None => Self::new(Kind::NotFound, text),
+            UpstreamError::Field { field, why } => Self::field(format!("/{field}"), why),
+            _ => internal(&text),
+        }
+    }
+}
+
 impl From<AccountsError> for Problem {
     fn from(error: AccountsError) -> Self {
         let text = error.to_string();
@@ -247,6 +263,47 @@ impl From<AccountsError> for Problem {
                 Self::new(Kind::Away, text).retry_after(CONTENTION)
             }
             AccountsError::Engine(error) => error.into(),
+            _ => internal(&text),
+        }
+    }
+}
+
+impl From<WorkloadError> for Problem {
+    fn from(error: WorkloadError) -> Self {
+        let text = error.to_string();
+        match error {
+            WorkloadError::Invalid(_) => Self::new(Kind::Invalid, text),
+            WorkloadError::Unknown { .. } => Self::new(Kind::NotFound, text),
+            WorkloadError::Identity(error) => error.into(),
+            WorkloadError::Accounts(error) => error.into(),
+            WorkloadError::Engine(error) => error.into(),
+            // What only an exchange meets, and damage.
+            _ => internal(&text),
+        }
+    }
+}
+
+impl From<WebhookError> for Problem {
+    fn from(error: WebhookError) -> Self {
+        let text = error.to_string();
+        match error {
+            WebhookError::Unknown { .. } => Self::new(Kind::NotFound, text),
+            WebhookError::Target(error) => Self::field("/url", error.to_string()),
+            WebhookError::Kind { .. } => Self::field("/events", text),
+            WebhookError::TooMany { .. } => Self::new(Kind::InUse, text),
+            WebhookError::Engine(error) => error.into(),
+            _ => internal(&text),
+        }
+    }
+}
+
+impl From<FoundError> for Problem {
+    fn from(error: FoundError) -> Self {
+        let text = error.to_string();
+        match error {
+            FoundError::Operators | FoundError::TooMany { .. } => Self::new(Kind::Forbidden, text),
+            FoundError::UnderWay => Self::new(Kind::UnderWay, text).retry_after(CONTENTION),
+            FoundError::Engine(error) => error.into(),
             _ => internal(&text),
         }
     }

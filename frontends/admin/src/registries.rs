@@ -150,7 +150,7 @@ impl Admin {
     ) -> Result<Reply, Problem> {
         let SetRole { role } = input.json()?;
         let ((organisation, registry), who) = (names(input)?, principal(input)?);
-        if self.0.identity.find(who.as_str()).await?.as_ref() != Some(&who) {
+        if !self.0.identity.find(who.as_str()).await?.contains(&who) {
             let detail = format!("{who} has no account here");
             return Err(Problem::new(Kind::NotFound, detail));
         }
@@ -170,6 +170,7 @@ impl Admin {
     }
 }
 
-fn names(input: &Input) -> Result<(OrganisationName, RegistryName), Problem> {
+/// The registry that a path names.
+pub(crate) fn names(input: &Input) -> Result<(OrganisationName, RegistryName), Problem> {
     Ok((input.place("organisation")?, input.place("registry")?))
 }

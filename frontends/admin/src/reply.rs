@@ -8,6 +8,7 @@ use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_http::Body;
 use strongroom_http::conditional::{self, ETag, Precondition};
 
+use crate::input::Input;
 use crate::problem::{Kind, Problem};
 use crate::routes::Spec;
 
@@ -38,6 +39,21 @@ impl Reply {
     pub(crate) fn page<T, V: From<T> + Serialize>(page: Page<T>) -> Self {
         let items: Vec<V> = page.items.into_iter().map(V::from).collect();
         Self::json(&Listed { items, next: page.next.map(const_hex::encode) })
+    }
+
+    /// A page of a list that was read whole, in the order of what `id` says of each.
+    pub(crate) fn cut<T, V: From<T> + Serialize>(
+        mut items: Vec<T>,
+        id: impl Fn(&T) -> String,
+        input: &Input,
+    ) -> Result<Self, Problem> {
+        let after = input.cursor()?;
+        items.sort_by_cached_key(&id);
+        items.retain(|item| after.as_ref().is_none_or(|after| id(item) > *after));
+        let more = items.len() > input.limit();
+        items.truncate(input.limit());
+        let next = items.last().filter(|_| more).map(id);
+        Ok(Self::page::<_, V>(Page { items, next }))
     }
 
     pub(crate) fn into_response(self, spec: &Spec, headers: &HeaderMap) -> Response<Body> {

@@ -52,10 +52,9 @@ impl Admin {
         let (organisation, registry) = (input.place("organisation")?, input.place("registry")?);
         let text = |name| input.query(name).map(str::to_owned);
         let filter = RepositoryFilter { prefix: text("prefix"), contains: text("search") };
-        let (engine, after, limit) = (&self.0.engine, input.cursor()?, input.limit());
-        let page = engine
-            .repositories(caller, &organisation, &registry, &filter, after.as_deref(), limit)
-            .await?;
+        let after = input.cursor()?;
+        let listing = self.0.engine.listing(caller, &organisation, &registry).await?;
+        let page = listing.infos(&filter, after.as_deref(), input.limit()).await?;
         Ok(Reply::page::<_, model::Repository>(page))
     }
 

@@ -23,6 +23,8 @@ pub enum Also {
     Operators,
     /// A member whom the path names as `{principal}`.
     Oneself,
+    /// People, where they may make organisations of their own.
+    Founders,
 }
 
 /// What a value in a query is.
@@ -180,6 +182,11 @@ impl Spec {
     fn tagged(self) -> Self {
         Self { tagged: true, ..self }
     }
+
+    /// What it changes is nowhere shown with an `ETag` of its own.
+    fn untagged(self) -> Self {
+        Self { tagged: false, ..self }
+    }
 }
 
 /// Declares the routes: `Name("what it does") = spec`.
@@ -235,7 +242,8 @@ routes! {
     ListOrganisations("The organisations one is a member of") =
         list("/organisations", SignedIn, page::<m::Organisation>()).with(&[ALL]);
     CreateOrganisation("Create an organisation") =
-        create("/organisations", Operator, of::<m::NewOrganisation>(), of::<m::Organisation>());
+        create("/organisations", Operator, of::<m::NewOrganisation>(), of::<m::Organisation>())
+            .also(Also::Founders);
     GetOrganisation("An organisation") =
         get("/organisations/{organisation}", Allowed(List), of::<m::Organisation>())
             .also(Also::Operators).tagged();
@@ -277,7 +285,8 @@ routes! {
     RegistryUsage("What the repositories of a registry link") =
         get("/organisations/{organisation}/registries/{registry}/usage", Allowed(List), of::<m::RegistryUsage>());
     SetRegistryRole("Give somebody a role in this registry alone") =
-        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/members/{principal}", Allowed(Manage), of::<m::SetRole>(), of::<m::RegistryRole>());
+        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/members/{principal}", Allowed(Manage), of::<m::SetRole>(), of::<m::RegistryRole>())
+            .untagged();
     RemoveRegistryRole("Take somebody's role in this registry") =
         delete("/organisations/{organisation}/registries/{registry}/members/{principal}", Allowed(Manage));
 
@@ -287,6 +296,42 @@ routes! {
             creates: false,
             ..create("/organisations/{organisation}/registries/{registry}/retention/preview", Allowed(Manage), of::<m::NewRules>(), page::<m::Expiring>())
         }.with(&[CURSOR, LIMIT]);
+
+    ListWebhooks("The webhooks of a registry") =
+        list("/organisations/{organisation}/registries/{registry}/webhooks", Allowed(Manage), page::<m::Webhook>());
+    CreateWebhook("Make a webhook, which gets what happens from now on; its secret is shown this once") =
+        create("/organisations/{organisation}/registries/{registry}/webhooks", Allowed(Manage), of::<m::NewWebhook>(), of::<m::MadeWebhook>());
+    GetWebhook("A webhook, and how it fares") =
+        get("/organisations/{organisation}/registries/{registry}/webhooks/{webhook}", Allowed(Manage), of::<m::Webhook>()).tagged();
+    UpdateWebhook("Change a webhook; what is not named stays. One that is switched on goes on where it stood") =
+        change(Method::PATCH, "/organisations/{organisation}/registries/{registry}/webhooks/{webhook}", Allowed(Manage), of::<m::WebhookChange>(), of::<m::Webhook>());
+    RotateWebhookSecret("Give a webhook another secret, shown this once; for a day both sign") =
+        Spec {
+            status: StatusCode::OK,
+            answer: Some(of::<m::WebhookSecret>()),
+            ..route(Method::PUT, "/organisations/{organisation}/registries/{registry}/webhooks/{webhook}/secret", Allowed(Manage))
+        };
+    DeleteWebhook("Delete a webhook; what it did not deliver yet is not delivered") =
+        delete("/organisations/{organisation}/registries/{registry}/webhooks/{webhook}", Allowed(Manage)).tagged();
+    TestWebhook("Send an event that only tells that it arrives, now and once") =
+        Spec {
+            status: StatusCode::OK,
+            answer: Some(of::<m::Delivery>()),
+            ..route(Method::POST, "/organisations/{organisation}/registries/{registry}/webhooks/{webhook}/test", Allowed(Manage))
+        };
+    ListDeliveries("The last deliveries of a webhook, the newest first") =
+        get("/organisations/{organisation}/registries/{registry}/webhooks/{webhook}/deliveries", Allowed(Manage), page::<m::Delivery>());
+
+    ListWorkloadIssuers("The issuers whose tokens runs of CI exchange for ours") =
+        list("/workload-issuers", SignedIn, page::<m::WorkloadIssuer>());
+    ListWorkloadRules("The rules by which runs of CI get tokens for a registry") =
+        list("/organisations/{organisation}/registries/{registry}/workload-rules", Allowed(Manage), page::<m::WorkloadRule>());
+    CreateWorkloadRule("Say which runs of CI may do what in a registry") =
+        create("/organisations/{organisation}/registries/{registry}/workload-rules", Allowed(Manage), of::<m::NewWorkloadRule>(), of::<m::WorkloadRule>());
+    GetWorkloadRule("A rule for runs of CI") =
+        get("/organisations/{organisation}/registries/{registry}/workload-rules/{rule}", Allowed(Manage), of::<m::WorkloadRule>());
+    DeleteWorkloadRule("Remove a rule, and end its tokens at once") =
+        delete("/organisations/{organisation}/registries/{registry}/workload-rules/{rule}", Allowed(Manage));
 
     ListRepositories("The repositories of a registry, in the order of their names") =
         list("/organisations/{organisation}/registries/{registry}/repositories", Allowed(List), page::<m::Repository>())
@@ -307,6 +352,31 @@ routes! {
         delete("/organisations/{organisation}/registries/{registry}/repositories/{repository}/manifests/{digest}", Allowed(Delete));
     ListReferrers("What refers to a digest") =
         list("/organisations/{organisation}/registries/{registry}/repositories/{repository}/manifests/{digest}/referrers", Allowed(Pull), page::<m::Referrer>());
+
+    GetPythonUpstream("The index that names are looked up in which are not the registry's own") =
+        get("/organisations/{organisation}/registries/{registry}/python/upstream", Allowed(Manage), of::<m::PythonUpstream>()).tagged();
+    SetPythonUpstream("Set the index that a registry fetches from, all of it; the password stays where it is absent and neither user nor address change") =
+        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/python/upstream", Allowed(Manage), of::<m::NewPythonUpstream>(), of::<m::PythonUpstream>());
+    RemovePythonUpstream("Fetch nothing any more; what was fetched stays") =
+        delete("/organisations/{organisation}/registries/{registry}/python/upstream", Allowed(Manage)).tagged();
+    GetPythonProject("A Python project and its files, as far as they are here") =
+        get("/organisations/{organisation}/registries/{registry}/python/projects/{project}", Allowed(Pull), of::<m::PythonProject>()).tagged();
+    SetPythonStatus("Say whether a Python project takes files, and whether they are offered") =
+        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/python/projects/{project}/status", Allowed(Delete), of::<m::SetPythonStatus>(), of::<m::PythonProject>());
+    SetPythonLocations("Say where a Python project lies elsewhere, all of it") =
+        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/python/projects/{project}/locations", Allowed(Delete), of::<m::SetPythonLocations>(), of::<m::PythonProject>());
+    YankPythonProject("Yank all files of a Python project, or take that back") =
+        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/python/projects/{project}/yanked", Allowed(Delete), of::<m::SetYanked>(), of::<m::PythonProject>());
+    YankPythonVersion("Yank the files of a version, or take that back") =
+        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/python/projects/{project}/versions/{version}/yanked", Allowed(Delete), of::<m::SetYanked>(), of::<m::PythonProject>());
+    YankPythonFile("Yank a file, or take that back") =
+        change(Method::PUT, "/organisations/{organisation}/registries/{registry}/python/projects/{project}/files/{file}/yanked", Allowed(Delete), of::<m::SetYanked>(), of::<m::PythonProject>());
+    DeletePythonProject("Delete all files of a Python project for ever; their names are never given to other bytes") =
+        delete("/organisations/{organisation}/registries/{registry}/python/projects/{project}", Allowed(Delete)).tagged();
+    DeletePythonVersion("Delete the files of a version for ever; their names are never given to other bytes") =
+        delete("/organisations/{organisation}/registries/{registry}/python/projects/{project}/versions/{version}", Allowed(Delete)).tagged();
+    DeletePythonFile("Delete a file for ever; its name is never given to other bytes") =
+        delete("/organisations/{organisation}/registries/{registry}/python/projects/{project}/files/{file}", Allowed(Delete)).tagged();
 
     ListRobots("The robots of an organisation") =
         list("/organisations/{organisation}/robots", Allowed(Manage), page::<m::Robot>());
@@ -457,7 +527,7 @@ mod tests {
             let harmless = matches!(access, Access::Open | Access::Shown);
             assert!(method == Method::GET || !harmless, "{route:?}");
             assert!(body.is_none() || method != Method::GET, "{route:?}");
-            let looks = *route == Route::PreviewRetention;
+            let looks = matches!(route, Route::PreviewRetention | Route::TestWebhook);
             assert_eq!(creates, method == Method::POST && !looks, "{route:?}");
             let mut names: Vec<_> = query.iter().map(|param| param.name).collect();
             names.sort_unstable();

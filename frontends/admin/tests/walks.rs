@@ -16,7 +16,9 @@ use std::time::Duration;
 use http::StatusCode as S;
 use serde_json::{Value, json};
 use strongroom_admin::routes::{BASE, Route};
-use support::{Ask, House, body};
+use strongroom_identity::Access;
+use support::House;
+use support::ask::{Ask, body};
 
 #[tokio::test]
 async fn the_description_has_every_route_and_every_name_in_it_leads_somewhere() {
@@ -295,4 +297,57 @@ async fn the_trail_is_filtered_and_exported_as_lines() {
         .collect();
     assert_eq!(kinds[0], "organisation_created");
     assert!(kinds.contains(&json!("manifest_pushed")), "{kinds:?}");
+}
+
+/// The route that has the `ETag` for a change: the longest that is above it, or the same.
+fn seen_by(change: &str) -> Option<Route> {
+    let above = |route: &Route| {
+        let spec = route.spec();
+        let rest = change.strip_prefix(spec.path);
+        spec.tagged
+            && spec.method == http::Method::GET
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = Route::ALL.iter().copied().filter(above);
+    found.max_by_key(|route| route.spec().path.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_who_change_what_both_saw_one_does() {
+    let mut raced = 0;
+    for route in Route::ALL {
+        let spec = route.spec();
+        // A new password does not show, so what was seen is still so after it.
+        if !spec.tagged || spec.method == http::Method::GET || *route == Route::SetPassword {
+            continue;
+        }
+        let by = if spec.access == Access::Operator { "operator" } else { "admin" };
+        let house = House::new().await;
+        let Some(seen) = seen_by(spec.path) else { continue };
+        let tag = house.ask(seen, by).await.expect(S::OK).header("etag").to_owned();
+        let (path, method) = (house.path(*route, by), spec.method.as_str());
+        let sent = match route {
+            // Another than is there: who sets what is set changes nothing.
+            Route::SetPythonUpstream => Some(json!({ "url": "https://other.example/simple/" })),
+            _ => body(*route),
+        };
+        let send = || {
+            let headers = vec![("if-match", tag.clone())];
+            house.send(Ask { headers, body: sent.clone(), ..Ask::new(method, &path, by) })
+        };
+        house.metadata_yield();
+        let (one, two) = futures::join!(send(), send());
+        let lost = if one.status.is_success() { &two } else { &one };
+        let done = [&one, &two].iter().filter(|answer| answer.status.is_success()).count();
+        assert_eq!(done, 1, "{route:?}: {one:?} {two:?}");
+        // What is gone, or has another name, is not there to be another than it was.
+        let gone = matches!(method, "DELETE")
+            || matches!(route, Route::RenameOrganisation | Route::RenameRegistry);
+        match lost.status {
+            S::NOT_FOUND if gone => {}
+            _ => drop(lost.problem(S::PRECONDITION_FAILED, "changed")),
+        }
+        raced += 1;
+    }
+    assert!(raced >= 24, "{raced}");
 }

@@ -124,8 +124,12 @@ fn basic(encoded: &str) -> Option<Credentials> {
 /// RFC 6750, section 2.1: `b64token`.
 fn bearer(token: &str) -> Option<Credentials> {
     let body = token.trim_end_matches('=');
-    let fit = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
-    (!body.is_empty() && body.bytes().all(fit)).then(|| Credentials::Bearer(Secret::new(token)))
+    // From the dash on: `-`, `.`, `/`.
+    let sign = |b: u8| matches!(b, b'-'..=b'/' | b'_' | b'~' | b'+');
+    let fit = |b: u8| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9') | sign(b);
+    // All of them, without a branch at each: there are some hundred, with each request.
+    let fits = body.bytes().fold(true, |fits, b| fits & fit(b));
+    (!body.is_empty() && fits).then(|| Credentials::Bearer(Secret::new(token)))
 }
 
 #[cfg(test)]

@@ -4,8 +4,13 @@
 //! If-Modified-Since and If-Unmodified-Since are not looked at, and an If-Range that is no tag
 //! matches nothing.
 
+use std::fmt::{Display, Write as _};
+
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+
+/// How long most tags are: a sha256 and its quotes.
+const TYPICAL: usize = 73;
 
 /// A strong entity tag: `"sha256:…"`, with its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +19,12 @@ pub struct ETag(String);
 impl ETag {
     /// The tag of content whose digest, in its text form, is `digest`. `None` where that text holds
     /// what no tag can: anything but visible ASCII, or a quote.
-    pub fn new(digest: &str) -> Option<Self> {
-        let fit = digest.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
-        (fit && !digest.is_empty()).then(|| Self(format!("\"{digest}\"")))
+    pub fn new(digest: impl Display) -> Option<Self> {
+        let mut text = String::with_capacity(TYPICAL);
+        write!(text, "\"{digest}\"").ok()?;
+        let inside = text.get(1..text.len() - 1)?;
+        let fit = inside.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
+        (fit && !inside.is_empty()).then_some(Self(text))
     }
 
     /// As it stands in the `ETag` header.
@@ -51,6 +59,11 @@ pub fn check(headers: &HeaderMap, current: Option<&ETag>) -> Precondition {
         return Precondition::NotModified;
     }
     Precondition::Holds
+}
+
+/// Whether a request has any precondition that [`check`] looks at.
+pub fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH)
 }
 
 /// Whether a Range header counts: there is no If-Range, or it is this very tag.

@@ -6,7 +6,7 @@
 //! nothing else; a shutdown lets running requests finish.
 //!
 //! **Never.** It buffers no body whole, believes no forwarding header from a peer that was not named
-//! as a proxy, writes no credential or query to the log, and knows nothing of registries.
+//! as a proxy, writes no credential or query to the log, and knows no protocol of a registry.
 //!
 //! Read on in [`server`] (accepting and driving connections), [`body`] (what flows), [`context`]
 //! (what is known of a request), and the small rooms that parse one header each.
@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod blob;
 pub mod body;
 pub mod conditional;
 pub mod context;

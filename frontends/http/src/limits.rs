@@ -143,11 +143,14 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         if counts.total >= limit {
             return Err(ShareError::Full { limit });
         }
-        let held = counts.by_client.get(&client).copied().unwrap_or_default();
-        if held >= client_limit {
-            return Err(ShareError::Client { limit: client_limit });
+        match counts.by_client.get_mut(&client) {
+            Some(held) if *held >= client_limit => {
+                return Err(ShareError::Client { limit: client_limit });
+            }
+            Some(held) => *held += 1,
+            None if client_limit == 0 => return Err(ShareError::Client { limit: client_limit }),
+            None => drop(counts.by_client.insert(client.clone(), 1)),
         }
-        counts.by_client.insert(client.clone(), held + 1);
         counts.total += 1;
         Ok(Share { shares: self.clone(), client })
     }

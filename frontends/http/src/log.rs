@@ -6,11 +6,14 @@
 //!
 //! **Never.** It writes a header's value, a query (it may carry a secret), or a body.
 
+mod human;
+mod lines;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -18,8 +21,6 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use crate::context::RequestContext;
 use crate::pipeline::Record;
 
-/// How many lines may wait to be written before whoever writes one waits too.
-const WAITING_LINES: usize = 4_096;
 /// How much is written of one value that comes from outside.
 const MAX_VALUE: usize = 1_024;
 
@@ -47,6 +48,9 @@ pub enum LogError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// The system has no thread for it.
+    #[error("no thread to write the log")]
+    Thread(#[from] std::io::Error),
     /// The process has a log already.
     #[error("the log was set up twice")]
     Twice(#[from] TryInitError),
@@ -55,7 +59,7 @@ pub enum LogError {
 /// The log of the process. Dropping it writes what waits.
 #[derive(Debug)]
 #[must_use = "dropping it ends the log"]
-pub struct Log(#[expect(dead_code, reason = "its drop is its use")] WorkerGuard);
+pub struct Log(#[expect(dead_code, reason = "its drop is its use")] lines::Writing);
 
 /// Sets up the log of the process, on standard error, with a filter like `info,strongroom=debug`.
 ///
@@ -66,11 +70,7 @@ pub fn init(format: Format, filter: &str) -> Result<Log, LogError> {
         .parse(filter)
         .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
     let registry = tracing_subscriber::registry().with(filter);
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(false)
-        .buffered_lines_limit(WAITING_LINES)
-        .thread_name("log")
-        .finish(std::io::stderr());
+    let (writer, writing) = lines::start(std::io::stderr())?;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         Format::Json => {
@@ -78,15 +78,19 @@ pub fn init(format: Format, filter: &str) -> Result<Log, LogError> {
         }
         Format::Human => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            registry.with(lines.with_ansi(colour)).try_init()?;
+            registry.with(lines.with_ansi(colour).event_format(human::Human)).try_init()?;
         }
     }
-    Ok(Log(guard))
+    Ok(Log(writing))
 }
 
 /// `value` as it may stand in a log: control characters, and what changes the direction or the
 /// place of text, escaped; cut to a bound.
 pub fn clean(value: &str) -> Cow<'_, str> {
+    let plain = |b: u8| matches!(b, b' '..=b'~');
+    if value.len() <= MAX_VALUE && value.bytes().all(plain) {
+        return Cow::Borrowed(value);
+    }
     let fits = |c: char| !c.is_control() && !is_format(c);
     if value.len() <= MAX_VALUE && value.chars().all(fits) {
         return Cow::Borrowed(value);
@@ -126,7 +130,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     clean(&text).into_owned()
 }
 
-pub(crate) fn request(record: &Record) {
+pub(crate) fn request(record: &Record, took: Duration) {
     let context = &record.context;
     tracing::info!(
         target: "strongroom::access",
@@ -134,10 +138,10 @@ pub(crate) fn request(record: &Record) {
         method = &*clean(record.method.as_str()),
         path = &*clean(&record.path),
         route = context.route(),
-        status = record.status.map_or(499, |status| status.as_u16()),
+        status = record.status(),
         bytes_in = context.bytes_in(),
         bytes_out = record.bytes_out,
-        duration_us = u64::try_from(record.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         principal = context.principal().map(clean).as_deref(),
         client = %context.origin().client(),
         whole = record.whole,

@@ -3,11 +3,16 @@
 //! **Promises.** The set of label values is bounded by the code: routes are names from the code,
 //! methods the known ones or `other`, statuses numbers. Nothing of a request's text is a label.
 
+use std::collections::HashMap;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Response};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::body::Body;
@@ -69,24 +74,69 @@ fn describe() {
     describe_counter!(PANICS, "Handlers that panicked");
 }
 
-pub(crate) fn began() {
-    gauge!(IN_FLIGHT).increment(1.0);
-}
-
 pub(crate) fn panicked() {
     counter!(PANICS).increment(1);
 }
 
-pub(crate) fn ended(record: &Record) {
-    let route = record.context.route();
-    let method = method_label(&record.method);
-    let status =
-        record.status.map_or_else(|| "499".to_owned(), |status| status.as_str().to_owned());
-    gauge!(IN_FLIGHT).decrement(1.0);
-    counter!(REQUESTS, "route" => route, "method" => method, "status" => status).increment(1);
-    histogram!(DURATION, "route" => route, "method" => method).record(record.started.elapsed());
-    counter!(BYTES_IN, "route" => route).increment(record.context.bytes_in());
-    counter!(BYTES_OUT, "route" => route).increment(record.bytes_out);
+/// The metrics of one server's requests. To find one by its labels costs more than to count, so
+/// each is looked up once.
+#[derive(Debug, Default)]
+pub(crate) struct RequestMetrics {
+    in_flight: OnceLock<Gauge>,
+    by_labels: RwLock<HashMap<Labels, Counted>>,
+}
+
+/// Route, method and status: as many as the code has of each.
+type Labels = (&'static str, &'static str, u16);
+
+#[derive(Debug)]
+struct Counted {
+    requests: Counter,
+    duration: Histogram,
+    bytes_in: Counter,
+    bytes_out: Counter,
+}
+
+impl RequestMetrics {
+    fn in_flight(&self) -> &Gauge {
+        self.in_flight.get_or_init(|| gauge!(IN_FLIGHT))
+    }
+
+    pub(crate) fn began(&self) {
+        self.in_flight().increment(1.0);
+    }
+
+    pub(crate) fn ended(&self, record: &Record, took: Duration) {
+        self.in_flight().decrement(1.0);
+        let route = record.context.route();
+        let labels = (route, method_label(&record.method), record.status());
+        let known = self.by_labels.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counted) = known.get(&labels) {
+            return counted.count(record, took);
+        }
+        drop(known);
+        let mut known = self.by_labels.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(labels).or_insert_with(|| Counted::of(labels)).count(record, took);
+    }
+}
+
+impl Counted {
+    fn of((route, method, status): Labels) -> Self {
+        let status = status.to_string();
+        Self {
+            requests: counter!(REQUESTS, "route" => route, "method" => method, "status" => status),
+            duration: histogram!(DURATION, "route" => route, "method" => method),
+            bytes_in: counter!(BYTES_IN, "route" => route),
+            bytes_out: counter!(BYTES_OUT, "route" => route),
+        }
+    }
+
+    fn count(&self, record: &Record, took: Duration) {
+        self.requests.increment(1);
+        self.duration.record(took);
+        self.bytes_in.increment(record.context.bytes_in());
+        self.bytes_out.increment(record.bytes_out);
+    }
 }
 
 fn method_label(method: &Method) -> &'static str {

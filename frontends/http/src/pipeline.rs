@@ -7,22 +7,29 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::Buf;
 use futures::FutureExt;
-use http::header::{CONNECTION, HOST, RETRY_AFTER};
+use http::header::{
+    CONNECTION, CONTENT_SECURITY_POLICY, HOST, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::body::{Body, BodyError, RequestBody};
+use crate::body::{Body, BodyError, Part, RequestBody};
 use crate::context::RequestContext;
 use crate::forwarded::TrustedProxies;
 use crate::framing::Verdict;
 use crate::limits::{Limits, Share, ShareError, Shares, client_key};
+use crate::log;
+use crate::metrics::{self, RequestMetrics};
 use crate::request_id::{self, RequestId};
-use crate::server::{Activity, Handler, Handling, Refusal};
-use crate::{log, metrics};
+use crate::server::{Activity, Handler, Handling, Outgoing, Refusal};
+
+/// Nothing of an answer runs, loads, sends or is framed, should a browser take it for a page.
+const POLICY: &str =
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What all connections of a server share.
 pub(crate) struct Pipeline<H> {
@@ -31,12 +38,14 @@ pub(crate) struct Pipeline<H> {
     proxies: TrustedProxies,
     requests: Shares<IpAddr>,
     principals: Shares<String>,
+    metrics: Arc<RequestMetrics>,
 }
 
 impl<H: Handler> Pipeline<H> {
     pub(crate) fn new(handler: H, limits: Limits, proxies: TrustedProxies) -> Self {
         let (requests, principals) = (Shares::default(), Shares::default());
-        Self { handler, limits, proxies, requests, principals }
+        let metrics = Arc::default();
+        Self { handler, limits, proxies, requests, principals, metrics }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -69,7 +78,7 @@ impl<H: Handler> Pipeline<H> {
         if http_body::Body::is_end_stream(request.body()) {
             context.end_body();
         }
-        let mut record = Record::new(&request, Arc::clone(&context), handling);
+        let mut record = self.record(&request, &context, handling);
 
         let (most, of_one) = (limits.max_requests, limits.max_requests_per_address);
         let response = match self.requests.take(client_key(client), most, of_one) {
@@ -87,6 +96,27 @@ impl<H: Handler> Pipeline<H> {
             }
         };
         record.respond(response)
+    }
+
+    fn record(
+        &self,
+        request: &Request<Incoming>,
+        context: &Arc<RequestContext>,
+        handling: Handling,
+    ) -> Record {
+        self.metrics.began();
+        Record {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            context: Arc::clone(context),
+            started: Instant::now(),
+            status: None,
+            bytes_out: 0,
+            whole: false,
+            handling,
+            share: None,
+            metrics: Arc::clone(&self.metrics),
+        }
     }
 
     async fn handle(
@@ -158,32 +188,27 @@ pub(crate) struct Record {
     pub(crate) context: Arc<RequestContext>,
     pub(crate) started: Instant,
     /// `None` where the client left before there was a response.
-    pub(crate) status: Option<StatusCode>,
+    status: Option<StatusCode>,
     pub(crate) bytes_out: u64,
     /// Whether the response went out whole, as far as we can see.
     pub(crate) whole: bool,
     handling: Handling,
     share: Option<Share<IpAddr>>,
+    metrics: Arc<RequestMetrics>,
 }
 
 impl Record {
-    fn new(request: &Request<Incoming>, context: Arc<RequestContext>, handling: Handling) -> Self {
-        metrics::began();
-        Self {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
-            context,
-            started: Instant::now(),
-            status: None,
-            bytes_out: 0,
-            whole: false,
-            handling,
-            share: None,
-        }
+    /// The status for the log and the metrics: 499, of no standard, where the client left before.
+    pub(crate) fn status(&self) -> u16 {
+        self.status.map_or(499, |status| status.as_u16())
     }
 
     fn respond(mut self, mut response: Response<Body>) -> Response<Tracked> {
-        response.headers_mut().insert(request_id::HEADER, self.context.id().header_value());
+        let headers = response.headers_mut();
+        headers.insert(request_id::HEADER, self.context.id().header_value());
+        // What people push is never a page of ours, whatever it says it is (threat C18).
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         self.status = Some(response.status());
         self.whole = self.method == Method::HEAD || http_body::Body::is_end_stream(response.body());
         self.handling.sending();
@@ -196,8 +221,9 @@ impl Drop for Record {
         if !self.context.body_ended() {
             self.handling.left_unread();
         }
-        metrics::ended(self);
-        log::request(self);
+        let took = self.started.elapsed();
+        self.metrics.ended(self, took);
+        log::request(self, took);
     }
 }
 
@@ -209,27 +235,31 @@ pub(crate) struct Tracked {
 }
 
 impl http_body::Body for Tracked {
-    type Data = Bytes;
+    type Data = Outgoing;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        let record = &mut self.record;
+    ) -> Poll<Option<Result<Frame<Outgoing>, BodyError>>> {
+        let Self { body, record } = &mut *self;
+        let part = std::task::ready!(body.poll_part(context, record.handling.sends_files()));
+        let frame = part.map(|part| {
+            part.map(|part| match part {
+                Part::Bytes(bytes) => Outgoing::Bytes(bytes),
+                Part::Stretch(stretch) => record.handling.promise(stretch, &record.context),
+            })
+        });
         match &frame {
-            Some(Ok(frame)) => {
+            Some(Ok(data)) => {
                 record.handling.moved();
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                record.bytes_out += bytes as u64;
+                record.bytes_out += data.remaining() as u64;
             }
             Some(Err(error)) => log::body_failed(&record.context, &**error),
             None => {}
         }
-        let ended = frame.is_none();
-        self.record.whole = ended || http_body::Body::is_end_stream(&self.body);
-        Poll::Ready(frame)
+        record.whole = frame.is_none() || http_body::Body::is_end_stream(body);
+        Poll::Ready(frame.map(|data| data.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -217,7 +217,7 @@ impl fmt::Display for AccountId {
 pub struct Account {
     /// Which.
     pub id: AccountId,
-    /// Whether it is shut out for now.
+    /// Whether it is shut out for now, by an operator here or by its provider.
     pub disabled: bool,
     /// Whether it operates the installation (users, collection, scrub, the system's audit).
     pub operator: bool,

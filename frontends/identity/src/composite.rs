@@ -24,14 +24,14 @@ use strongroom_engine::access::{Caller, Origin, PrincipalId};
 use strongroom_engine::seam::Timestamp;
 use strongroom_http::auth::{Credentials, Secret};
 
-use crate::account::AccountId;
+use crate::account::{AccountId, Kind};
 use crate::challenge::Refusal;
 use crate::cognito::{Cognito, Person, Session};
 use crate::embedded::{
     ANONYMOUS, Embedded, ExchangeError, Exchanged, Grant, Renewal, SignedIn, away,
 };
 use crate::password::StoredPassword;
-use crate::profiles;
+use crate::profiles::{self, First};
 use crate::provider::{IdentityError, IdentityProvider, Vouched};
 use crate::scope::Scope;
 use crate::secret::MachineToken;
@@ -49,6 +49,7 @@ struct Parts {
     engine: Engine,
     embedded: Embedded,
     pool: Option<Pool>,
+    first: First,
 }
 
 /// The user pool, with what is remembered of it.
@@ -63,8 +64,9 @@ struct Pool {
 }
 
 impl Identity {
-    /// The embedded provider and, where there is one, a user pool.
-    pub fn new(engine: Engine, embedded: Embedded, cognito: Option<Cognito>) -> Self {
+    /// The embedded provider and, where there is one, a user pool, whose people begin with an organisation
+    /// that is made as `first` says.
+    pub fn new(engine: Engine, embedded: Embedded, cognito: Option<Cognito>, first: First) -> Self {
         let remembered_for = embedded.remembered_for();
         let pool = cognito.map(|cognito| Pool {
             cognito,
@@ -72,7 +74,7 @@ impl Identity {
             seen: Cache::new(SEEN),
             confirmed: Cache::builder().max_capacity(SEEN).time_to_live(remembered_for).build(),
         });
-        Self(Arc::new(Parts { engine, embedded, pool }))
+        Self(Arc::new(Parts { engine, embedded, pool, first }))
     }
 
     /// Gives an access token for `scopes`; where `offline` is set, a refresh token labelled so, too.
@@ -134,12 +136,18 @@ impl Identity {
         let embedded = &self.0.embedded;
         // No hash of the pool's is known here: a changed password counts when this one is forgotten.
         let stored = StoredPassword::from_stored("of the user pool");
-        let recall = || pool.right.recall(user, password.expose(), &stored);
-        if let Some(session) = recall() {
+        // Who was this a moment ago may be shut out, and the name somebody else's by now.
+        let recall = async || match pool.right.recall(user, password.expose(), &stored) {
+            Some(session) if !embedded.is_shut_out(&account(&session.person)).await? => {
+                Ok::<_, IdentityError>(Some(session))
+            }
+            _ => Ok(None),
+        };
+        if let Some(session) = recall().await? {
             return Ok(session);
         }
         let _one_at_a_time = embedded.gate(user).lock().await;
-        if let Some(session) = recall() {
+        if let Some(session) = recall().await? {
             return Ok(session);
         }
         embedded.take_guess(user, origin)?;
@@ -174,7 +182,7 @@ impl Identity {
         person: &Person,
         origin: &Origin,
     ) -> Result<SignedIn, IdentityError> {
-        let Parts { engine, embedded, .. } = &*self.0;
+        let Parts { engine, embedded, first, .. } = &*self.0;
         let id = account(person);
         let key = person.sub.as_str();
         // An access token tells less than an id token: that is no change.
@@ -190,7 +198,7 @@ impl Identity {
             let by = Caller { origin: origin.clone(), ..Caller::known(id.principal()) };
             let open = embedded.admit(&by, &id, Some(&person.username)).await.map_err(away)?;
             if open {
-                profiles::ensure(engine, &person.new_user()).await.map_err(away)?;
+                profiles::ensure(engine, &person.new_user(), *first).await.map_err(away)?;
                 pool.seen.insert(key.to_owned(), person.clone());
             }
             open
@@ -245,12 +253,13 @@ impl IdentityProvider for Identity {
         let Some(pool) = pool else { return embedded.authenticate(credentials, origin).await };
         match credentials {
             Credentials::Bearer(token) if is_foreign(token.expose()) => {
-                self.by_pool_token(pool, token, origin).await
+                Box::pin(self.by_pool_token(pool, token, origin)).await
             }
             _ => match self.for_pool(credentials).await? {
                 Some((user, password)) => {
-                    let session = self.by_pool_password(pool, user, password, &origin).await?;
-                    let signed_in = self.admit(pool, &session.person, &origin).await?;
+                    let session = Box::pin(self.by_pool_password(pool, user, password, &origin));
+                    let person = session.await?.person;
+                    let signed_in = Box::pin(self.admit(pool, &person, &origin)).await?;
                     Ok(signed_in.caller(origin).into())
                 }
                 None => embedded.authenticate(credentials, origin).await,
@@ -258,9 +267,28 @@ impl IdentityProvider for Identity {
         }
     }
 
-    /// Whoever has an account here, which those of the pool have from their first sight on.
-    async fn find(&self, text: &str) -> Result<Option<PrincipalId>, IdentityError> {
-        self.0.embedded.find(text).await
+    /// Whoever has an account here, and whoever of the pool has a profile, by their name there or
+    /// their verified address; but nobody who was deleted here.
+    async fn find(&self, text: &str) -> Result<Vec<PrincipalId>, IdentityError> {
+        let Parts { engine, embedded, pool, .. } = &*self.0;
+        let mut found = embedded.find(text).await?;
+        if pool.is_none() {
+            return Ok(found);
+        }
+        let profiles = match text.parse::<AccountId>() {
+            Ok(AccountId { kind: Kind::Cognito, name }) => {
+                profiles::profile(engine, name.as_str()).await.map_err(away)?.into_iter().collect()
+            }
+            Ok(_) => Vec::new(),
+            Err(_no_principal) => profiles::find(engine, text).await.map_err(away)?,
+        };
+        for profile in profiles {
+            let new = !found.contains(&profile.principal);
+            if new && !embedded.is_gone(&profile.principal).await? {
+                found.push(profile.principal);
+            }
+        }
+        Ok(found)
     }
 
     fn challenge(

@@ -76,7 +76,7 @@ pub async fn answer(
         Err(ExchangeError::Accounts(error)) => {
             let error = strongroom_http::log::chain(&error);
             tracing::error!(error, "no token could be made");
-            refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again later")
+            not_now("try again later")
         }
     }
 }
@@ -172,14 +172,15 @@ pub(crate) fn not_vouched(error: &IdentityError) -> Response<Body> {
                 error = &*strongroom_http::log::clean(why),
                 "nobody can be vouched for"
             );
-            let response = refused(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "temporarily_unavailable",
-                "nobody can be vouched for now; try again later",
-            );
-            waiting(response, Duration::from_secs(1))
+            not_now("nobody can be vouched for now; try again later")
         }
     }
+}
+
+/// What is needed for an answer is away.
+pub(crate) fn not_now(why: &str) -> Response<Body> {
+    let response = refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", why);
+    waiting(response, Duration::from_secs(1))
 }
 
 fn waiting(mut response: Response<Body>, wait: Duration) -> Response<Body> {

@@ -6,6 +6,8 @@
 //! **Never.** It decides what a route demands of its caller, or how a refusal looks: each frontend has
 //! an [`Access`](crate::Access) for each of its routes, and its protocol's errors.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use strongroom_engine::access::{Origin, Principal};
@@ -70,8 +72,9 @@ pub async fn admit(
 /// Where a request came from, for the audit trail.
 pub fn origin(headers: &HeaderMap, context: &RequestContext) -> Origin {
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-    let clipped = |agent: &str| {
-        strongroom_http::log::clean(agent).chars().take(MAX_USER_AGENT).collect::<String>()
+    let clipped = |agent: &str| match strongroom_http::log::clean(agent) {
+        Cow::Borrowed(clean) if clean.len() <= MAX_USER_AGENT => clean.to_owned(),
+        clean => clean.chars().take(MAX_USER_AGENT).collect(),
     };
     Origin {
         address: Some(context.origin().client()),

@@ -31,13 +31,14 @@ pub trait IdentityProvider: Send + Sync + fmt::Debug {
         origin: Origin,
     ) -> Result<Vouched, IdentityError>;
 
-    /// The principal that `text` names: a user's name, an e-mail address, or a principal as
-    /// [`Caller`] has it; `None` where the provider knows nobody of the kind, or keeps no list.
+    /// The principals that `text` names: a user's name, an e-mail address that was verified, or a
+    /// principal as [`Caller`] has it. Nobody where the provider knows nobody of the kind, or keeps
+    /// no list; several where they have one name, to be told apart by whoever asked.
     ///
     /// It tells who has an account, so a frontend asks it only for somebody who may invite people.
-    async fn find(&self, text: &str) -> Result<Option<PrincipalId>, IdentityError> {
+    async fn find(&self, text: &str) -> Result<Vec<PrincipalId>, IdentityError> {
         let _no_list = text;
-        Ok(None)
+        Ok(Vec::new())
     }
 
     /// The values of `WWW-Authenticate` for a 401, the preferred one first; at least one. `refusal`

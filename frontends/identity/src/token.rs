@@ -7,6 +7,8 @@
 //!
 //! **Never.** It says why a token is refused to whoever sent it: that is for the log.
 
+mod known;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use strongroom_engine::seam::Seams;
+
+use known::{Good, Known};
 
 use crate::scope::{Access, Scope};
 
@@ -177,6 +181,21 @@ pub struct Tokens {
     lifetime: Duration,
     seams: Seams,
     keys: Arc<ArcSwap<KeySet>>,
+    known: Arc<Known>,
+}
+
+/// When a token is good, in seconds since 1970; made of claims that make sense.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    begins: u64,
+    ends: u64,
+}
+
+impl Times {
+    fn check(self, now: u64) -> Result<(), TokenError> {
+        let begun = self.begins <= now.saturating_add(LEEWAY);
+        if begun && now < self.ends { Ok(()) } else { Err(TokenError::Time) }
+    }
 }
 
 impl Tokens {
@@ -194,6 +213,7 @@ impl Tokens {
             lifetime: lifetime.min(MAX_LIFETIME),
             seams,
             keys: Arc::new(ArcSwap::from_pointee(keys)),
+            known: Arc::default(),
         }
     }
 
@@ -243,6 +263,11 @@ impl Tokens {
         if token.len() > MAX_LENGTH {
             return Err(TokenError::TooLong);
         }
+        let (name, keys) = (known::name(token), self.keys.load_full());
+        if let Some(good) = self.known.find(&name, &keys) {
+            good.times.check(self.now())?;
+            return Ok(good.granted.clone());
+        }
         let mut parts = token.split('.');
         let header = parts.next().unwrap_or_default();
         if parts.count() != 2 {
@@ -253,33 +278,33 @@ impl Tokens {
         if header.alg != "HS256" || header.typ != "JWT" {
             return Err(TokenError::Form);
         }
-        let keys = self.keys.load();
         let key = keys.find(&header.kid).ok_or(TokenError::UnknownKey)?;
-        let claims = signed_claims(token, key)?;
-        self.check(claims)
+        let (times, granted) = self.check(signed_claims(token, key)?)?;
+        self.known.add(name, Good { keys, times, granted: granted.clone() });
+        Ok(granted)
     }
 
-    fn check(&self, claims: Claims) -> Result<Granted, TokenError> {
+    fn check(&self, claims: Claims) -> Result<(Times, Granted), TokenError> {
         if claims.iss != self.issuer || claims.aud != self.service {
             return Err(TokenError::Audience);
         }
-        let now = self.now();
         let lifetime = claims.exp.checked_sub(claims.nbf);
-        let sane = lifetime.is_some_and(|seconds| seconds <= MAX_LIFETIME.as_secs());
-        let begun = claims.nbf.max(claims.iat) <= now.saturating_add(LEEWAY);
-        if !sane || !begun || claims.exp <= now {
+        if lifetime.is_none_or(|seconds| seconds > MAX_LIFETIME.as_secs()) {
             return Err(TokenError::Time);
         }
+        let times = Times { begins: claims.nbf.max(claims.iat), ends: claims.exp };
+        times.check(self.now())?;
         if claims.is_too_much() {
             return Err(TokenError::Form);
         }
         let scopes = |access: &[Access]| access.iter().filter_map(Access::scope).collect();
-        Ok(Granted {
+        let granted = Granted {
             scopes: scopes(&claims.access),
             refused: scopes(&claims.refused),
             subject: claims.sub,
             id: claims.jti,
-        })
+        };
+        Ok((times, granted))
     }
 
     fn now(&self) -> u64 {

@@ -42,25 +42,45 @@ pub trait Web: Send + Sync + fmt::Debug {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, WebError>;
 }
 
-/// Sends them over HTTP/1.1, with TLS where the address says so.
-pub struct HttpsWeb(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+/// A client over HTTP/1.1, with TLS where the address says so. It follows no redirect.
+pub type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// A client that trusts whom the system trusts; fails where it trusts nobody.
+pub fn client() -> Result<HttpsClient, WebError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(provider)
+        .map_err(|error| {
+            WebError::Broken(format!("the system's certificates can't be used: {error}"))
+        })?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+/// Asks nobody: for where nothing is configured that could be asked, so that no certificates are
+/// needed.
+#[derive(Debug)]
+pub struct NoWeb;
+
+#[async_trait]
+impl Web for NoWeb {
+    async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, WebError> {
+        Err(WebError::Broken("nothing is configured that could be asked".to_owned()))
+    }
+}
+
+/// Sends them by a [`client`].
+pub struct HttpsWeb(HttpsClient);
 
 impl HttpsWeb {
     /// Trusts whom the system trusts; fails where it trusts nobody.
     pub fn new() -> Result<Self, WebError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider)
-            .map_err(|error| {
-                WebError::Broken(format!("the system's certificates can't be used: {error}"))
-            })?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+        client().map(Self)
     }
 }
 

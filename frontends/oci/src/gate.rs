@@ -26,32 +26,30 @@ use crate::routes::Operation;
 use crate::{Input, Oci};
 
 /// Somebody who asks for something.
-pub(crate) struct Asked {
+pub(crate) struct Asked<'a> {
     pub(crate) caller: Caller,
     /// What the credentials are for.
     sought: Sought,
-    /// What a client without the right to this is told.
-    challenge: Challenge,
+    question: Question<'a>,
 }
 
-/// What a 401 needs.
-struct Challenge {
-    base_url: Option<String>,
-    scope: Option<String>,
+/// What was asked, as far as a 401 repeats it.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    operation: &'a Operation,
+    query: &'a Query,
+    context: &'a RequestContext,
 }
 
 impl Oci {
     /// Turns the credentials of a request into a caller.
-    pub(crate) async fn authenticate(
+    pub(crate) async fn authenticate<'a>(
         &self,
-        operation: &Operation,
-        input: &Input,
-        context: &RequestContext,
-    ) -> Result<Asked, Failure> {
-        let challenge = Challenge {
-            base_url: context.origin().base_url(),
-            scope: scope(operation, &input.query),
-        };
+        operation: &'a Operation,
+        input: &'a Input,
+        context: &'a RequestContext,
+    ) -> Result<Asked<'a>, Failure> {
+        let question = Question { operation, query: &input.query, context };
         let admitted = match gate::admit(&*self.identity, &input.headers, context).await {
             Ok(admitted) => admitted,
             Err(
@@ -59,7 +57,7 @@ impl Oci {
                 | GateError::Identity(IdentityError::Wrong | IdentityError::ActFirst(_))),
             ) => {
                 let refusal = Refusal::InvalidToken;
-                return Err(self.unauthorized(&challenge, refusal, error.to_string()));
+                return Err(self.unauthorized(question, refusal, error.to_string()));
             }
             Err(error) => return Err(error.into()),
         };
@@ -74,28 +72,30 @@ impl Oci {
         };
         if must_sign_in {
             let message = "sign in first".to_owned();
-            return Err(self.unauthorized(&challenge, Refusal::Absent, message));
+            return Err(self.unauthorized(question, Refusal::Absent, message));
         }
         if *operation == Operation::Catalog && !sought.covers_catalog() {
+            self.engine.note_refusal(&caller, Action::List, None, "the catalog");
             let message = "this token is not for the catalog".to_owned();
-            return Err(self.unauthorized(&challenge, Refusal::InsufficientScope, message));
+            return Err(self.unauthorized(question, Refusal::InsufficientScope, message));
         }
-        Ok(Asked { caller, sought, challenge })
+        Ok(Asked { caller, sought, question })
     }
 
     /// Opens the repository, or says why not.
     pub(crate) async fn open(
         &self,
-        asked: &Asked,
+        asked: &Asked<'_>,
         path: &RepositoryPath,
         action: Action,
     ) -> Result<Repository, Failure> {
         let sign_in = |refusal| {
             let message = "sign in, with rights to this repository".to_owned();
-            self.unauthorized(&asked.challenge, refusal, message)
+            self.unauthorized(asked.question, refusal, message)
         };
         // Before anything is looked at: whatever is there, this token is not for it.
         if !asked.sought.covers(action, path) {
+            self.note_scope(asked, action, path);
             return Err(sign_in(Refusal::InsufficientScope));
         }
         match self.engine.repository(&asked.caller, path, action).await {
@@ -111,16 +111,28 @@ impl Oci {
 
     /// Fails where the caller's token was issued before the client knew the source of its mount: it is
     /// sent for another. A mount that leaves its source open finds it as far as the token reaches.
-    pub(crate) fn allow_source(&self, asked: &Asked, from: &RepositoryPath) -> Result<(), Failure> {
+    pub(crate) fn allow_source(
+        &self,
+        asked: &Asked<'_>,
+        from: &RepositoryPath,
+    ) -> Result<(), Failure> {
         if asked.sought.covers(Action::Pull, from) {
             return Ok(());
         }
+        self.note_scope(asked, Action::Pull, from);
         let message = "this token does not reach the source of the mount".to_owned();
-        Err(self.unauthorized(&asked.challenge, Refusal::InsufficientScope, message))
+        Err(self.unauthorized(asked.question, Refusal::InsufficientScope, message))
     }
 
-    fn unauthorized(&self, challenge: &Challenge, refusal: Refusal, message: String) -> Failure {
-        let Challenge { base_url, scope } = challenge;
+    /// What a token is not for is refused before the engine hears of it.
+    fn note_scope(&self, asked: &Asked<'_>, action: Action, path: &RepositoryPath) {
+        let organisation = Some(path.organisation());
+        self.engine.note_refusal(&asked.caller, action, organisation, &path.to_string());
+    }
+
+    fn unauthorized(&self, question: Question<'_>, refusal: Refusal, message: String) -> Failure {
+        let base_url = question.context.origin().base_url();
+        let scope = scope(question.operation, question.query);
         let challenges = self.identity.challenge(base_url.as_deref(), scope.as_deref(), refusal);
         let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
             .with(API_VERSION, API_VERSION_2);

@@ -26,10 +26,11 @@ mod warnings;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures::FutureExt;
 use http::{Method, Request, Response};
 use strongroom_engine::Engine;
+use strongroom_http::blob::Redirects;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
 use strongroom_identity::IdentityProvider;
@@ -51,18 +52,6 @@ pub struct Settings {
     pub chunk_min_bytes: u64,
     /// Whether pulls of blobs are sent on to the blob store, where that takes requests itself.
     pub redirects: Option<Redirects>,
-}
-
-/// Which pulls of blobs are answered with 307 and an address at the blob store, which is good for a
-/// while and for that blob alone. The pull is in the trail before the address is given out.
-#[derive(Debug, Clone)]
-pub struct Redirects {
-    /// Smaller blobs are served from here: another round trip would cost more than their bytes.
-    pub min_bytes: u64,
-    /// How long an address is good.
-    pub expires: Duration,
-    /// Clients that are served from here, by the beginning of their `User-Agent`.
-    pub except: Vec<String>,
 }
 
 impl Default for Settings {
@@ -114,42 +103,50 @@ impl Oci {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let input = Input { query, headers: parts.headers };
         let asked = self.authenticate(&operation, &input, context).await?;
-        match operation {
+        // Each request has room for the largest of these, and is moved with it: what is seldom asked, or
+        // takes long by itself, has a room of its own.
+        match &operation {
             Operation::Ping => Ok(lists::ping()),
-            Operation::Catalog => lists::catalog(&self.engine, &asked.caller, &input).await,
+            Operation::Catalog => lists::catalog(&self.engine, &asked.caller, &input).boxed().await,
             Operation::In(path, task) => {
-                let repository = self.open(&asked, &path, task.action()).await?;
+                let repository = self.open(&asked, path, task.action()).await?;
                 match task {
-                    Task::ListTags => lists::tags(&repository, &input).await,
+                    Task::ListTags => lists::tags(&repository, &input).boxed().await,
                     Task::ListReferrers(subject) => {
-                        referrers::list(&repository, &subject, &input).await
+                        referrers::list(&repository, subject, &input).boxed().await
                     }
                     Task::GetManifest(reference) => {
-                        manifests::get(&repository, &reference, &input).await
+                        manifests::get(&repository, reference, &input).await
                     }
                     Task::HeadManifest(reference) => {
-                        manifests::head(&repository, &reference, &input).await
+                        manifests::head(&repository, reference, &input).await
                     }
                     Task::PutManifest(reference) => {
                         let most = self.settings.manifest_max_bytes;
-                        manifests::put(&repository, reference, &input, body, most).await
+                        manifests::put(&repository, reference, &input, body, most).boxed().await
                     }
                     Task::DeleteManifest(reference) => {
-                        manifests::delete(&repository, &reference).await
+                        manifests::delete(&repository, reference).boxed().await
                     }
                     Task::GetBlob(digest) => {
                         let redirects = self.settings.redirects.as_ref();
-                        blobs::get(&repository, &digest, &input, redirects).await
+                        blobs::get(&repository, digest, &input, redirects).boxed().await
                     }
-                    Task::HeadBlob(digest) => blobs::head(&repository, &digest, &input).await,
-                    Task::DeleteBlob(digest) => blobs::delete(&repository, &digest).await,
+                    Task::HeadBlob(digest) => {
+                        blobs::head(&repository, digest, &input).boxed().await
+                    }
+                    Task::DeleteBlob(digest) => blobs::delete(&repository, digest).boxed().await,
                     Task::StartUpload => {
-                        uploads::start(self, &asked, &repository, &input, body).await
+                        uploads::start(self, &asked, &repository, &input, body).boxed().await
                     }
-                    Task::UploadStatus(id) => uploads::status(&repository, id).await,
-                    Task::AppendUpload(id) => uploads::append(&repository, id, &input, body).await,
-                    Task::FinishUpload(id) => uploads::finish(&repository, id, &input, body).await,
-                    Task::CancelUpload(id) => uploads::cancel(&repository, id).await,
+                    Task::UploadStatus(id) => uploads::status(&repository, *id).boxed().await,
+                    Task::AppendUpload(id) => {
+                        uploads::append(&repository, *id, &input, body).boxed().await
+                    }
+                    Task::FinishUpload(id) => {
+                        uploads::finish(&repository, *id, &input, body).boxed().await
+                    }
+                    Task::CancelUpload(id) => uploads::cancel(&repository, *id).boxed().await,
                 }
             }
         }

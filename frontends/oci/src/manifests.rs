@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH,
-    LOCATION, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use http::{HeaderMap, StatusCode};
 use strongroom_engine::name::{Reference, Tag};
 use strongroom_engine::{ManifestPush, PushedManifest, Repository, StoredManifest};
 use strongroom_http::RequestBody;
+use strongroom_http::blob::{IMMUTABLE, etag};
+use strongroom_http::conditional;
 
 use crate::Input;
-use crate::blobs::{IMMUTABLE, etag, precondition};
+use crate::blobs::precondition;
 use crate::error::{Code, Failure};
 use crate::reply::{CONTENT_DIGEST, Reply};
 use crate::routes::RouteError;
@@ -32,7 +31,7 @@ pub(crate) async fn get(
     input: &Input,
 ) -> Result<Reply, Failure> {
     // Who has it already pulls nothing, and so there is no line of a pull.
-    if input.headers.contains_key(IF_NONE_MATCH) || input.headers.contains_key(IF_MATCH) {
+    if conditional::is_conditional(&input.headers) {
         let manifest = repository.stat_manifest(reference).await?;
         if precondition(&input.headers, &manifest.digest).is_some() {
             return Ok(described(&manifest, reference, &input.headers));
@@ -67,14 +66,13 @@ fn described(manifest: &Arc<StoredManifest>, reference: &Reference, headers: &He
         .with(CONTENT_DIGEST, manifest.digest)
         .with(ETAG, etag(&manifest.digest).as_str())
         .with_static(CACHE_CONTROL, caching)
-        .with_static(X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
 /// `PUT manifests/REFERENCE`, with `?tag=` as often as tags are to be set (the specification's
 /// development version, "Pushing Manifests").
 pub(crate) async fn put(
     repository: &Repository,
-    reference: Reference,
+    reference: &Reference,
     input: &Input,
     body: RequestBody,
     max_bytes: usize,
@@ -89,8 +87,8 @@ pub(crate) async fn put(
         }
     };
     let (digest, mut tags) = match reference {
-        Reference::Digest(digest) => (Some(digest), Vec::new()),
-        Reference::Tag(tag) => (None, vec![tag]),
+        Reference::Digest(digest) => (Some(*digest), Vec::new()),
+        Reference::Tag(tag) => (None, vec![tag.clone()]),
     };
     for tag in &asked {
         if !tags.contains(tag) {

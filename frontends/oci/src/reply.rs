@@ -1,6 +1,7 @@
 //! Building responses.
 
 use std::fmt::Display;
+use std::io::Write as _;
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -14,6 +15,9 @@ pub(crate) const API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
 /// The one version there is.
 pub(crate) const API_VERSION_2: HeaderValue = HeaderValue::from_static("registry/2.0");
+
+/// Longer than most values: they are written here first, and need memory only once.
+const SHORT: usize = 256;
 
 /// A response that is being built.
 #[derive(Debug)]
@@ -32,9 +36,14 @@ impl Reply {
     /// Adds a header. `value` is visible ASCII by its type: names, digests, numbers, what
     /// [`crate::query::escaped`] escaped.
     pub(crate) fn with(self, name: HeaderName, value: impl Display) -> Self {
-        let value = HeaderValue::try_from(value.to_string())
-            .expect("names, digests and numbers are visible ASCII");
-        self.with_value(name, value)
+        let mut text = [0; SHORT];
+        let mut rest = text.as_mut_slice();
+        let written = write!(rest, "{value}").map(|()| SHORT - rest.len());
+        let value = match written {
+            Ok(length) => HeaderValue::from_bytes(text.get(..length).unwrap_or_default()),
+            Err(_longer) => HeaderValue::from_str(&value.to_string()),
+        };
+        self.with_value(name, value.expect("names, digests and numbers are visible ASCII"))
     }
 
     pub(crate) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -44,6 +53,11 @@ impl Reply {
 
     pub(crate) fn with_static(self, name: HeaderName, value: &'static str) -> Self {
         self.with_value(name, HeaderValue::from_static(value))
+    }
+
+    pub(crate) fn with_all(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
     }
 
     pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
@@ -62,5 +76,12 @@ impl Reply {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
+    }
+}
+
+impl From<Response<Body>> for Reply {
+    fn from(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { status: parts.status, headers: parts.headers, body }
     }
 }

@@ -28,7 +28,7 @@ const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-leng
 /// `POST blobs/uploads/`
 pub(crate) async fn start(
     oci: &Oci,
-    asked: &Asked,
+    asked: &Asked<'_>,
     repository: &Repository,
     input: &Input,
     body: RequestBody,
@@ -58,7 +58,7 @@ pub(crate) async fn start(
 /// the client uploads.
 async fn mounted(
     oci: &Oci,
-    asked: &Asked,
+    asked: &Asked<'_>,
     repository: &Repository,
     digest: &Digest,
     from: Option<&str>,

@@ -11,7 +11,8 @@
 mod support;
 
 use http::StatusCode as S;
-use support::{Answer, Asking, IMAGE, World, image, sha256};
+use strongroom_engine::audit::{EventKind, TrailQuery};
+use support::{Answer, Asking, IMAGE, World, image, known, sha256};
 
 const BLOB: &str = "$BLOB";
 const SPARE: &str = "$SPARE";
@@ -190,6 +191,25 @@ async fn a_token_for_something_else_is_sent_for_another() {
     ask("stranger/acme/main/api/push", 2, PRIVATE).await.error(S::NOT_FOUND, "NAME_UNKNOWN");
     ask("viewer/acme/main/api/push", 9, PRIVATE).await.error(S::FORBIDDEN, "DENIED");
     ask("anonymous", 2, PRIVATE).await.error(S::UNAUTHORIZED, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn what_a_token_is_not_for_is_a_line_in_the_trail() {
+    let world = World::new().await;
+    furnish(&world, PRIVATE, "admin").await;
+    for token in ["writer/acme/main/two/pull", "writer/acme/main/api/pull"] {
+        let path = format!("/v2/{PRIVATE}/blobs/uploads/");
+        world.request("POST", &path).bearer(token).send().await.expect(S::UNAUTHORIZED);
+    }
+    world.request("GET", "/v2/_catalog").bearer("writer/acme/main/api/pull").send().await;
+    world.engine.flush().await.unwrap();
+    let kinds = vec!["refused".to_owned()];
+    let query = TrailQuery { kinds, ..TrailQuery::default() };
+    let acme = "acme".parse().unwrap();
+    let page = world.engine.trail(&known("admin"), Some(&acme), &query, None, 10).await.unwrap();
+    let said: Vec<_> = page.items.iter().map(|line| &line.event.kind).collect();
+    let what = format!("push to {PRIVATE}, and 1 more");
+    assert_eq!(said, [&EventKind::Refused { what }]);
 }
 
 #[tokio::test]

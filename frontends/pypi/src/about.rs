@@ -1,6 +1,6 @@
 //! The JSON API: what is known of a project or one of its versions, for tools that show it.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use serde_json::{Map, Value, json};
 use strongroom_http::Body;
@@ -9,8 +9,8 @@ use strongroom_python::{ProjectName, Version};
 use crate::error::{Failure, Reply};
 use crate::files::Offered;
 use crate::gate::Asked;
-use crate::pages::escaped;
-use crate::project::{File, hex};
+use crate::pages::{Listed, Shown, escaped};
+use crate::project::File;
 use crate::routes::Place;
 use crate::{Inner, Input, read};
 
@@ -23,17 +23,23 @@ pub(crate) async fn json(
     input: &Input,
 ) -> Result<Reply, Failure> {
     let offered = service.offered(asked, place, project).await?;
-    let known = &offered.shown.project;
+    let shown = &*offered.seeing.shown;
+    let versions = &shown.project.versions;
     let wanted = match version {
-        Some(version) => known.versions.iter().find(|known| *known == version),
+        Some(version) => versions.iter().find(|known| *known == version),
         // The latest that installers would take.
-        None => known.versions.iter().rfind(|v| !v.is_prerelease()).or(known.versions.last()),
+        None => versions.iter().rfind(|v| !v.is_prerelease()).or(versions.last()),
     };
     let wanted = wanted.ok_or_else(Failure::absent)?;
     let base = input.base_url.as_deref().unwrap_or_default();
     let base = format!("{base}/pypi/{}/{}", place.organisation, place.registry);
-    let urls: Vec<Value> = known.of(wanted).map(|file| entry(&offered, file, &base)).collect();
-    let mut info = match known.of(wanted).next() {
+    let files = shown.files();
+    let of = |version: &Version| -> Vec<Value> {
+        let files = files.iter().filter(|file| file.name().version() == version);
+        files.map(|file| entry(shown, *file, &base)).collect()
+    };
+    let urls = of(wanted);
+    let mut info = match shown.project.of(wanted).next() {
         Some(file) => metadata(&offered, file).await?,
         None => Map::new(),
     };
@@ -44,16 +50,14 @@ pub(crate) async fn json(
     let mut page = json!({ "info": info, "urls": urls, "vulnerabilities": [] });
     if let (None, Some(page)) = (version, page.as_object_mut()) {
         let mut releases = Map::new();
-        for version in &known.versions {
-            let files = known.of(version).map(|file| entry(&offered, file, &base)).collect();
-            releases.insert(version.to_string(), Value::Array(files));
+        for version in versions {
+            releases.insert(version.to_string(), Value::Array(of(version)));
         }
         page.insert("releases".to_owned(), Value::Object(releases));
     }
     let mut reply = Response::new(Body::from(page.to_string()));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(reply)
 }
@@ -65,17 +69,17 @@ async fn metadata(offered: &Offered, file: &File) -> Result<Map<String, Value>, 
     Ok(serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
-fn entry(offered: &Offered, file: &File, base: &str) -> Value {
-    let (name, sha256) = (file.name.as_str(), hex(&file.content));
-    let yanked = offered.shown.record.yanked.get(name);
+fn entry(shown: &Shown, file: Listed<'_>, base: &str) -> Value {
+    let (name, sha256) = (file.name().as_str(), file.sha256());
+    let yanked = shown.record.yanked.get(name);
     json!({
         "filename": name,
-        "packagetype": file.name.kind().file_type(),
+        "packagetype": file.name().kind().file_type(),
         "url": format!("{base}/files/{sha256}/{}", escaped(name)),
         "digests": { "sha256": sha256 },
-        "size": file.size,
-        "requires_python": file.requires_python,
-        "upload_time_iso_8601": file.uploaded,
+        "size": file.size(),
+        "requires_python": file.requires_python(),
+        "upload_time_iso_8601": file.uploaded(),
         "yanked": yanked.is_some(),
         "yanked_reason": yanked.filter(|reason| !reason.is_empty()),
     })

@@ -7,8 +7,8 @@
 //! - the core metadata as JSON for its config,
 //! - the file for its first layer, of the media type [`WHEEL`] or [`SDIST`],
 //! - where installers may resolve by it, the metadata file for its second ([`CORE_METADATA`]),
-//! - annotations: `org.opencontainers.image.title` (the file's name), `…version`, `…created`, and
-//!   [`REQUIRES_PYTHON`] where the metadata has it.
+//! - annotations: `org.opencontainers.image.title` (the file's name), `…version`, `…created`,
+//!   [`REQUIRES_PYTHON`] where the metadata has it, and [`UPSTREAM`] where the file was fetched.
 //!
 //! Attestations are referrers of the file's manifest, of the artifact type [`PROVENANCE`].
 
@@ -41,8 +41,11 @@ pub const REQUIRES_PYTHON: &str = "vnd.strongroom.python.requires-python";
 pub const TITLE: &str = "org.opencontainers.image.title";
 /// The annotation of a version as it is written.
 pub const VERSION: &str = "org.opencontainers.image.version";
-/// The annotation of when a file was uploaded.
+/// The annotation of when a file was uploaded, at the upstream where it was fetched.
 pub const CREATED: &str = "org.opencontainers.image.created";
+
+/// The annotation of a file that was fetched from an upstream: the project's address there.
+pub const UPSTREAM: &str = "vnd.strongroom.python.upstream";
 
 pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";

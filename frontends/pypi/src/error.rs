@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
@@ -24,7 +23,7 @@ pub(crate) type Reply = Response<Body>;
 /// When to ask again after what others did at the same moment.
 const CONTENTION: Duration = Duration::from_secs(1);
 /// When to ask again while a store is away.
-const OUTAGE: Duration = Duration::from_secs(5);
+pub(crate) const OUTAGE: Duration = Duration::from_secs(5);
 /// The longest reason phrase, in bytes: clients hold a status line in a buffer of some kilobytes.
 const MAX_REASON: usize = 512;
 /// What may stand as it is in the path of an address.
@@ -32,7 +31,7 @@ const IN_PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
 /// A request that failed, ready to be answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
     status: StatusCode,
     text: Cow<'static, str>,
@@ -49,15 +48,33 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
+    /// There is more of it than is taken.
+    pub(crate) fn too_large(limit: u64) -> Self {
+        let text = format!("the upload is larger than {limit} bytes, the most that is taken here");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
     /// There is no such thing, or the caller may not know of it.
     pub(crate) fn absent() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such project or file here")
+    }
+
+    /// The upstream can't be had, or what it sent is not what it promised. Nobody else should be asked for
+    /// the name instead, so it is no 404.
+    pub(crate) fn upstream(why: &str) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, format!("the registry's upstream: {why}"))
+            .retry_after(OUTAGE)
     }
 
     /// Asks for a name and a password, or `__token__` and a token.
     pub(crate) fn sign_in(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, text)
             .with(WWW_AUTHENTICATE, strongroom_identity::challenge::basic("strongroom"))
+    }
+
+    /// What is wrong.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -76,7 +93,6 @@ impl Failure {
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         for (name, value) in self.headers {
             headers.append(name, value);
@@ -122,6 +138,7 @@ impl From<Error> for Failure {
             | Error::Manifest(_)
             | Error::Invalid(_) => Self::bad(text),
             Error::NameTaken { .. }
+            | Error::TagImmutable { .. }
             | Error::NotEmpty { .. }
             | Error::LastAdmin { .. }
             | Error::InUse { .. } => Self::new(S::CONFLICT, text),
@@ -166,14 +183,9 @@ pub(crate) fn internal(text: &str) -> Failure {
 
 impl From<multer::Error> for Failure {
     fn from(error: multer::Error) -> Self {
-        let large = |limit: u64| {
-            let text =
-                format!("the upload is larger than {limit} bytes, the most that is taken here");
-            Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-        };
         match error {
             multer::Error::StreamSizeExceeded { limit }
-            | multer::Error::FieldSizeExceeded { limit, .. } => large(limit),
+            | multer::Error::FieldSizeExceeded { limit, .. } => Self::too_large(limit),
             multer::Error::StreamReadFailed(error) => match error.downcast::<RequestBodyError>() {
                 Ok(error) => Self::new(error.status(), error.to_string()),
                 Err(error) => Self::bad(error.to_string()),

@@ -78,6 +78,8 @@ impl Inner {
             place.repository(project).map_err(|error| Failure::bad(error.to_string()))?;
         // Before anything is looked at: whatever is there, this token is not for it.
         if !asked.sought.covers(action, &path) {
+            let (organisation, name) = (Some(path.organisation()), path.to_string());
+            self.engine.note_refusal(&asked.caller, action, organisation, &name);
             return Err(Failure::sign_in(SIGN_IN));
         }
         let opened = self.engine.repository(&asked.caller, &path, action).await;
@@ -87,6 +89,9 @@ impl Inner {
     /// Opens the list of a registry's repositories, or says why not.
     pub(crate) async fn list(&self, asked: &Asked, place: &Place) -> Result<Listing, Failure> {
         if !asked.sought.covers_catalog() {
+            let (organisation, registry) = (&place.organisation, &place.registry);
+            let name = format!("{organisation}/{registry}");
+            self.engine.note_refusal(&asked.caller, Action::List, Some(organisation), &name);
             return Err(Failure::sign_in(SIGN_IN));
         }
         let (organisation, registry) = (&place.organisation, &place.registry);

@@ -14,6 +14,8 @@
 //! different files. A page is served from memory only where it was asked, for this request, whether
 //! it is still right.
 //!
+//! A registry may have an upstream, whose files are offered beside its own ([`upstream`]).
+//!
 //! **Never.** It holds no file in memory, unpacks none to disk, sends nobody to another host than the
 //! blob store's own.
 
@@ -33,24 +35,30 @@ mod read;
 pub mod records;
 pub mod routes;
 mod simple;
+mod trusted;
 mod upload;
+pub mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response};
 use strongroom_engine::Engine;
+use strongroom_http::blob::Redirects;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
 use strongroom_identity::IdentityProvider;
+use strongroom_outbound::{ConnectError, Resolver, SystemResolver};
 use strongroom_python::Limits as ArchiveLimits;
 
 use crate::error::{Failure, Reply};
 use crate::pages::Pages;
 use crate::projects::Lists;
 use crate::records::Records;
-use crate::routes::{Operation, Task};
+use crate::routes::{Operation, Step, Task};
+use crate::upstream::{Source, Upstreams};
+
+pub use crate::trusted::TrustedPublishing;
 
 /// What may be set.
 #[derive(Debug, Clone)]
@@ -64,6 +72,11 @@ pub struct Settings {
     pub page_cache_bytes: u64,
     /// Whether downloads are sent on to the blob store, where that takes requests itself.
     pub redirects: Option<Redirects>,
+    /// Uploads of more bytes stream into the store as they come; others wait in memory, and touch
+    /// none before they are found right.
+    pub in_memory_bytes: usize,
+    /// Whether runs of continuous integration get tokens for those of their issuers.
+    pub trusted_publishing: Option<TrustedPublishing>,
 }
 
 impl Default for Settings {
@@ -73,18 +86,10 @@ impl Default for Settings {
             archive: ArchiveLimits::default(),
             page_cache_bytes: 64 << 20,
             redirects: None,
+            in_memory_bytes: 1 << 20,
+            trusted_publishing: None,
         }
     }
-}
-
-/// Which downloads are answered with 307 and an address at the blob store, which is good for a while
-/// and for that file alone.
-#[derive(Debug, Clone)]
-pub struct Redirects {
-    /// Smaller files are served from here: another round trip would cost more than their bytes.
-    pub min_bytes: u64,
-    /// How long an address is good.
-    pub expires: Duration,
 }
 
 /// The service: a [`Handler`] of all paths under `/pypi/`. Cloning shares it.
@@ -98,6 +103,7 @@ struct Inner {
     records: Records,
     pages: Pages,
     lists: Lists,
+    source: Source,
 }
 
 impl fmt::Debug for Pypi {
@@ -113,20 +119,39 @@ struct Input {
     format: Option<String>,
     /// What the client calls this server, without a slash at the end.
     base_url: Option<String>,
+    /// Whether only the head of the answer is wanted.
+    head: bool,
 }
 
 impl Pypi {
-    /// Serves `engine` to whoever `identity` vouches for.
-    pub fn new(engine: Engine, identity: Arc<dyn IdentityProvider>, settings: Settings) -> Self {
+    /// Serves `engine` to whoever `identity` vouches for, and what `upstreams` have beside it. Fails where
+    /// no connection to an upstream could be trusted.
+    pub fn new(
+        engine: Engine,
+        identity: Arc<dyn IdentityProvider>,
+        settings: Settings,
+        upstreams: Upstreams,
+    ) -> Result<Self, ConnectError> {
+        Self::with_resolver(engine, identity, settings, upstreams, Arc::new(SystemResolver))
+    }
+
+    /// With another way to look upstreams' names up.
+    pub fn with_resolver(
+        engine: Engine,
+        identity: Arc<dyn IdentityProvider>,
+        settings: Settings,
+        upstreams: Upstreams,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, ConnectError> {
         let records = Records::new(&engine);
         let pages = Pages::new(settings.page_cache_bytes);
-        let lists = Lists::default();
-        Self(Arc::new(Inner { engine, identity, settings, records, pages, lists }))
+        let (lists, source) = (Lists::default(), Source::new(upstreams, resolver)?);
+        Ok(Self(Arc::new(Inner { engine, identity, settings, records, pages, lists, source })))
     }
 
     /// Whether a path belongs to this API, for a router above.
     pub fn owns(path: &str) -> bool {
-        path == "/pypi" || path.starts_with("/pypi/")
+        Operation::owns(path)
     }
 
     async fn answer(
@@ -142,9 +167,17 @@ impl Pypi {
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         let format = pairs.find(|(key, _)| key == "format").map(|(_, value)| value.into_owned());
         let base_url = context.origin().base_url();
-        let input = Input { headers: parts.headers, format, base_url };
+        let head = parts.method == Method::HEAD;
+        let input = Input { headers: parts.headers, format, base_url, head };
         let asked = self.0.authenticate(&operation, &input, context).await?;
-        let Operation::In(place, task) = operation;
+        let (place, task) = match operation {
+            Operation::In(place, task) => (place, task),
+            Operation::Trusted(_, Step::Audience) => return trusted::audience(&self.0),
+            Operation::Trusted(place, Step::Mint) => {
+                let (place, headers) = (place.as_ref(), &input.headers);
+                return Box::pin(trusted::mint(&self.0, place, headers, body, context)).await;
+            }
+        };
         match task {
             Task::Upload => Box::pin(upload::take(&self.0, &asked, &place, &input, body)).await,
             Task::Projects => simple::projects(&self.0, &asked, &place, &input).await,

@@ -31,6 +31,34 @@ pub enum Files {
     Name(String),
 }
 
+/// A project as it is managed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Managed {
+    /// Its name in normal form.
+    pub name: String,
+    /// What is known of it beside its files.
+    pub record: ProjectRecord,
+    /// Its files, by version and then by name.
+    pub files: Vec<ManagedFile>,
+}
+
+/// A file of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagedFile {
+    /// Its name.
+    pub name: String,
+    /// The version that it is of.
+    pub version: String,
+    /// The sha256 digest of its bytes, in hex.
+    pub sha256: String,
+    /// In bytes.
+    pub size: u64,
+    /// When it was uploaded, as the specifications write it.
+    pub uploaded: String,
+    /// The project that it was fetched from, where nobody uploaded it here.
+    pub upstream: Option<String>,
+}
+
 /// A project with what a change of it needs.
 struct Held<'a> {
     repository: Repository,
@@ -43,21 +71,22 @@ impl<'a> Held<'a> {
         Of { tenant: self.repository.tenant(), project: self.project }
     }
 
-    fn files(&self, which: &Files) -> Result<Vec<&File>, Error> {
+    /// Those of the project's files that are meant, of `more` too.
+    fn files<'s>(&'s self, which: &Files, more: &'s [File]) -> Result<Vec<&'s File>, Error> {
         let is = |file: &&File| match which {
             Files::All => true,
             Files::Version(version) => file.name.version() == version,
             Files::Name(name) => file.name.as_str() == name,
         };
-        let files: Vec<&File> = self.found.files.iter().filter(is).collect();
+        let files: Vec<&File> = self.found.files.iter().chain(more).filter(is).collect();
         if files.is_empty() {
             let project = self.project.normalised();
-            let what = match which {
-                Files::All => "no files".to_owned(),
-                Files::Version(version) => format!("no files of the version {version}"),
-                Files::Name(name) => format!("no file {}", name.escape_debug()),
+            let name = match which {
+                Files::All => format!("a file of the project {project}"),
+                Files::Version(version) => format!("the version {version} of {project}"),
+                Files::Name(name) => format!("the file {} of {project}", name.escape_debug()),
             };
-            return Err(Error::Invalid(format!("the project {project} has {what}")));
+            return Err(Error::NameUnknown { name });
         }
         Ok(files)
     }
@@ -67,6 +96,32 @@ impl Manager {
     /// Manages what `engine` holds.
     pub fn new(engine: &Engine) -> Self {
         Self { engine: engine.clone(), records: Records::new(engine) }
+    }
+
+    /// A project as it is here: what is at an upstream is not looked at. Needs [`Action::Pull`].
+    pub async fn project(
+        &self,
+        caller: &Caller,
+        (place, project): (&Place, &ProjectName),
+    ) -> Result<Managed, Error> {
+        let repository =
+            self.engine.repository(caller, &path(place, project)?, Action::Pull).await?;
+        let found = Project::load(&repository, &self.records).await?;
+        if !found.exists() {
+            return Err(Error::NameUnknown { name: repository.path().to_string() });
+        }
+        let of = Of { tenant: repository.tenant(), project };
+        let record = self.records.of(&of).await?.record;
+        let files = found.files.into_iter().map(|file| ManagedFile {
+            sha256: hex(&file.content),
+            version: file.name.version().to_string(),
+            name: file.name.to_string(),
+            size: file.size,
+            uploaded: file.uploaded,
+            upstream: file.upstream,
+        });
+        let name = project.normalised().to_owned();
+        Ok(Managed { name, record, files: files.collect() })
     }
 
     /// Yanks files (PEP 592: they stay, but are taken only by who asks for their very version); says how many. Needs [`Action::Delete`] and [`Action::Pull`].
@@ -144,8 +199,10 @@ impl Manager {
         self.records.change(caller, &held.of(), &line, change).await
     }
 
-    /// Deletes files; says how many. Their names are never given to other bytes. Needs
-    /// [`Action::Delete`], [`Action::Pull`] and [`Action::Push`]. Each file goes by itself: where the
+    /// Deletes files, those too that are not offered because their names stand for other bytes; says how
+    /// many. Their names are never given to other bytes. Needs
+    /// [`Action::Delete`], [`Action::Pull`] and [`Action::Push`]; refused where the tag of a version is
+    /// immutable. Each file goes by itself: where the
     /// call fails between two, the rest stays.
     pub async fn delete(
         &self,
@@ -154,14 +211,18 @@ impl Manager {
         which: &Files,
     ) -> Result<usize, Error> {
         let held = self.hold(caller, place, project).await?;
-        let files = held.files(which)?;
+        let files = held.files(which, &held.found.withheld)?;
         let path = held.repository.path();
         let push = self.engine.repository(caller, path, Action::Push).await?;
         let delete = self.engine.repository(caller, path, Action::Delete).await?;
         for file in &files {
-            let (name, sha256) = (file.name.as_str(), hex(&file.content));
+            // Before the name is kept for what will not go.
+            push.require_mutable(&tag_of(file)?)?;
+        }
+        for file in &files {
             // First the name, so that no crash lets other bytes have it.
-            self.records.delete(caller, &held.of(), (name, &sha256)).await?;
+            let sha256 = hex(&file.content);
+            self.records.delete(caller, &held.of(), (&file.name, &sha256)).await?;
             take_out(&push, &delete, file).await?;
         }
         Ok(files.len())
@@ -176,7 +237,7 @@ impl Manager {
         mark: impl Fn(&mut ProjectRecord, &str),
     ) -> Result<usize, Error> {
         let held = self.hold(caller, place, project).await?;
-        let files = held.files(which)?;
+        let files = held.files(which, &[])?;
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         let change = |record: &mut ProjectRecord| names.iter().for_each(|name| mark(record, name));
         self.records.change(caller, &held.of(), &line(&names.join(", ")), change).await?;
@@ -190,11 +251,10 @@ impl Manager {
         place: &Place,
         project: &'a ProjectName,
     ) -> Result<Held<'a>, Error> {
-        let invalid = |error: NameError| Error::Invalid(error.to_string());
-        let path: RepositoryPath = place.repository(project).map_err(invalid)?;
+        let path = path(place, project)?;
         self.engine.repository(caller, &path, Action::Delete).await?;
         let repository = self.engine.repository(caller, &path, Action::Pull).await?;
-        let found = Project::load(&repository).await?;
+        let found = Project::load(&repository, &self.records).await?;
         if !found.exists() {
             return Err(Error::NameUnknown { name: path.to_string() });
         }
@@ -202,14 +262,19 @@ impl Manager {
     }
 }
 
+fn path(place: &Place, project: &ProjectName) -> Result<RepositoryPath, Error> {
+    place.repository(project).map_err(|error: NameError| Error::Invalid(error.to_string()))
+}
+
+/// The tag of a file's version.
+fn tag_of(file: &File) -> Result<Tag, Error> {
+    let tag = file.name.version().tag();
+    tag.parse().map_err(|error: NameError| Error::Invalid(error.to_string()))
+}
+
 /// Takes a file out of its version, and the version away with its last file.
 async fn take_out(push: &Repository, delete: &Repository, file: &File) -> Result<(), Error> {
-    let tag: Tag = file
-        .name
-        .version()
-        .tag()
-        .parse()
-        .map_err(|error: NameError| Error::Invalid(error.to_string()))?;
+    let tag = tag_of(file)?;
     let gone = |error| match error {
         Error::ManifestUnknown { .. } => Ok(()),
         error => Err(error),

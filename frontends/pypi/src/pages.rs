@@ -1,8 +1,9 @@
 //! The page of a project, rendered once and served until it is old.
 //!
 //! A page stands on two things: the revision of the project's repository, and the record of what is
-//! no content. Both are asked for with every request (a load of a counter and a read of one row); where
-//! they are what they were when the page was made, it is served from memory.
+//! no content, which each deletion changes too. Both are asked for with every request (a load of a
+//! counter and a read of one row); where they are what they were when the page was made, it is served from
+//! memory.
 
 mod html;
 mod json;
@@ -14,11 +15,12 @@ use sha2::{Digest as _, Sha256};
 use strongroom_engine::extension::Version;
 use strongroom_engine::{Error, Repository, Revision};
 use strongroom_http::conditional::ETag;
-use strongroom_python::ProjectName;
+use strongroom_python::{FileName, ProjectName};
 
 use crate::negotiate::Form;
-use crate::project::Project;
-use crate::records::{Of, ProjectRecord, Records, Seen};
+use crate::project::{File, Project, hex};
+use crate::records::{Of, ProjectRecord, Records, Seen, time};
+use crate::upstream::RemoteFile;
 
 pub(crate) use html::projects as html_projects;
 pub(crate) use json::projects as json_projects;
@@ -95,11 +97,103 @@ pub(crate) struct Shown {
     version: Option<Version>,
     pub(crate) project: Project,
     pub(crate) record: ProjectRecord,
+    /// The files that the upstream offers and that are not here; none where it is not asked.
+    pub(crate) remote: Option<Vec<RemoteFile>>,
     /// The pages, and what the client called this server where they say it.
     rendered: Mutex<Option<(String, Arc<Both>)>>,
 }
 
+/// A file on a page: here, or still at the upstream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Listed<'a> {
+    Here(&'a File),
+    Remote(&'a RemoteFile),
+}
+
+impl<'a> Listed<'a> {
+    pub(crate) fn name(self) -> &'a FileName {
+        match self {
+            Self::Here(file) => &file.name,
+            Self::Remote(file) => &file.name,
+        }
+    }
+
+    /// The hex digits of the sha256 digest.
+    pub(crate) fn sha256(self) -> String {
+        hex(match self {
+            Self::Here(file) => &file.content,
+            Self::Remote(file) => &file.sha256,
+        })
+    }
+
+    /// In bytes; not every upstream says it.
+    pub(crate) fn size(self) -> Option<u64> {
+        match self {
+            Self::Here(file) => Some(file.size),
+            Self::Remote(file) => file.size,
+        }
+    }
+
+    pub(crate) fn uploaded(self) -> Option<String> {
+        match self {
+            Self::Here(file) => Some(file.uploaded.clone()),
+            Self::Remote(file) => file.uploaded.map(time),
+        }
+    }
+
+    pub(crate) fn requires_python(self) -> Option<&'a str> {
+        match self {
+            Self::Here(file) => file.requires_python.as_deref(),
+            Self::Remote(file) => file.requires_python.as_deref(),
+        }
+    }
+
+    /// The file where it is here: what is made of its bytes is known only then.
+    pub(crate) fn here(self) -> Option<&'a File> {
+        match self {
+            Self::Here(file) => Some(file),
+            Self::Remote(_) => None,
+        }
+    }
+}
+
 impl Shown {
+    /// A project with what the upstream has of it. It stands on more than a page from memory is asked
+    /// for, so who makes it keeps it.
+    pub(crate) fn beside(
+        name: &ProjectName,
+        (project, record): (Project, ProjectRecord),
+        remote: Vec<RemoteFile>,
+    ) -> Self {
+        let (revision, version, remote) = (Revision::default(), None, Some(remote));
+        let (name, rendered) = (name.clone(), Mutex::new(None));
+        Self { name, revision, version, project, record, remote, rendered }
+    }
+
+    /// Whether there is such a project, here or at the upstream.
+    pub(crate) fn exists(&self) -> bool {
+        self.project.exists() || self.remote.is_some()
+    }
+
+    /// All files that are offered, by version and then by name.
+    pub(crate) fn files(&self) -> Vec<Listed<'_>> {
+        let here = self.project.files.iter().map(Listed::Here);
+        let remote = self.remote.iter().flatten().map(Listed::Remote);
+        let mut files: Vec<_> = here.chain(remote).collect();
+        if self.remote.is_some() {
+            files.sort_by(|a, b| {
+                let names = || a.name().as_str().cmp(b.name().as_str());
+                a.name().version().cmp(b.name().version()).then_with(names)
+            });
+        }
+        files
+    }
+
+    /// A file that is not here, by its name.
+    pub(crate) fn remote_file(&self, name: &str) -> Option<&RemoteFile> {
+        self.remote.iter().flatten().find(|file| file.name.as_str() == name)
+    }
+
     /// The pages, for who calls this server `base_url`.
     pub(crate) fn pages(&self, place: &str, base_url: Option<&str>) -> Arc<Both> {
         // Only the address of a provenance must be whole (PEP 740); without one, all get the same.
@@ -110,8 +204,13 @@ impl Shown {
         if let Some((_, both)) = rendered.as_ref().filter(|(of, _)| !attested || *of == base) {
             return Arc::clone(both);
         }
-        let view =
-            View { name: &self.name, project: &self.project, record: &self.record, base: &base };
+        let view = View {
+            name: &self.name,
+            versions: &self.project.versions,
+            files: self.files(),
+            record: &self.record,
+            base: &base,
+        };
         let both = Arc::new(Both::new(json::project(&view), html::project(&view)));
         *rendered = Some((base, Arc::clone(&both)));
         both
@@ -121,7 +220,9 @@ impl Shown {
 /// What a page is made of.
 pub(crate) struct View<'a> {
     pub(crate) name: &'a ProjectName,
-    pub(crate) project: &'a Project,
+    /// In ascending order.
+    pub(crate) versions: &'a [strongroom_python::Version],
+    pub(crate) files: Vec<Listed<'a>>,
     pub(crate) record: &'a ProjectRecord,
     /// The address of the registry here, without a slash at the end.
     pub(crate) base: &'a str,
@@ -160,7 +261,7 @@ impl Pages {
                 }
                 self.0.invalidate(&key).await;
             }
-            let load = load(repository, name, revision, seen.clone());
+            let load = load(records, repository, name, (revision, seen.clone()));
             match self.0.try_get_with_by_ref(&key, load).await {
                 // Another request's load may have begun before a change that this one knows of.
                 Ok(shown) if is_now(&shown) => return Ok(shown),
@@ -170,20 +271,20 @@ impl Pages {
             }
         }
         let (revision, seen) = (repository.revision().await?, records.of(&of).await?);
-        load(repository, name, revision, seen).await
+        load(records, repository, name, (revision, seen)).await
     }
 }
 
 async fn load(
+    records: &Records,
     repository: &Repository,
     name: &ProjectName,
-    revision: Revision,
-    seen: Seen,
+    (revision, seen): (Revision, Seen),
 ) -> Result<Arc<Shown>, Error> {
-    let project = Project::load(repository).await?;
+    let project = Project::load(repository, records).await?;
     let Seen { record, version } = seen;
-    let (name, rendered) = (name.clone(), Mutex::new(None));
-    Ok(Arc::new(Shown { name, revision, version, project, record, rendered }))
+    let (name, remote, rendered) = (name.clone(), None, Mutex::new(None));
+    Ok(Arc::new(Shown { name, revision, version, project, record, remote, rendered }))
 }
 
 /// The address of a file, seen from its project's page.

@@ -1,7 +1,8 @@
 //! A project as its repository has it: the files of its versions, derived from tags and manifests.
 //!
 //! Whoever may push there may write any manifest, so nothing is taken for a file whose name, project
-//! and version do not agree with where it lies.
+//! and version do not agree with where it lies; nor is one offered under the name of a file that was deleted
+//! and had other bytes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,9 +14,9 @@ use strongroom_python::{FileKind, FileName, ProjectName, Version};
 
 use crate::artifact::{
     CORE_METADATA, CREATED, Descriptor, FILE, FileManifest, PROVENANCE, RELEASE, REQUIRES_PYTHON,
-    Release, SDIST, TITLE, WHEEL,
+    Release, SDIST, TITLE, UPSTREAM, WHEEL,
 };
-use crate::records::time;
+use crate::records::{Of, Records, time};
 
 /// How many manifests are read side by side.
 const SIDE_BY_SIDE: usize = 16;
@@ -38,6 +39,8 @@ pub(crate) struct File {
     pub(crate) config: Digest,
     /// The manifest of its provenance.
     pub(crate) provenance: Option<Digest>,
+    /// The project at the upstream that it was fetched from.
+    pub(crate) upstream: Option<String>,
 }
 
 /// A project's versions and files.
@@ -47,12 +50,14 @@ pub(crate) struct Project {
     pub(crate) versions: Vec<Version>,
     /// By version, then by name.
     pub(crate) files: Vec<File>,
+    /// What is not offered: its name stands for other bytes, which were deleted.
+    pub(crate) withheld: Vec<File>,
     pub(crate) by_name: HashMap<String, usize>,
 }
 
 impl Project {
     /// What a repository has; without versions where it is no project's.
-    pub(crate) async fn load(repository: &Repository) -> Result<Self, Error> {
+    pub(crate) async fn load(repository: &Repository, records: &Records) -> Result<Self, Error> {
         let Ok(name) = ProjectName::parse(repository.path().repository().as_str()) else {
             return Ok(Self::default());
         };
@@ -81,20 +86,39 @@ impl Project {
                 break;
             }
         }
+        // After the files: a name is kept before its file goes, so whoever took its place here is known.
+        let of = Of { tenant: repository.tenant(), project: &name };
+        let deleted = records.all_deleted(&of).await?;
+        let is_anothers = |file: &File| {
+            !deleted.is_empty()
+                && deleted
+                    .get(&file.name.canonical())
+                    .is_some_and(|sha256| *sha256 != hex(&file.content))
+        };
         let mut project = Self::default();
         for ((version, _), mut files) in releases {
             project.versions.push(version);
             files.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
             for file in files {
-                let place = project.files.len();
-                // A name stands for one file, the first.
-                project.by_name.entry(file.name.as_str().to_owned()).or_insert_with(|| {
-                    project.files.push(file);
-                    place
-                });
+                if is_anothers(&file) {
+                    let (of, name) = (repository.path(), file.name.as_str());
+                    tracing::info!(project = %of, file = name, "not offered: other bytes had its name");
+                    project.withheld.push(file);
+                } else {
+                    project.add(file);
+                }
             }
         }
         Ok(project)
+    }
+
+    /// Adds a file, unless there is one of its name: a name stands for one file, the first.
+    pub(crate) fn add(&mut self, file: File) {
+        let place = self.files.len();
+        self.by_name.entry(file.name.as_str().to_owned()).or_insert_with(|| {
+            self.files.push(file);
+            place
+        });
     }
 
     /// Whether there is such a project.
@@ -186,6 +210,7 @@ pub(crate) fn parse(digest: Digest, bytes: &[u8], pushed_at: u64) -> Option<File
         metadata: metadata.map(|layer| layer.digest),
         config: manifest.config.digest,
         provenance: None,
+        upstream: manifest.annotation(UPSTREAM).map(str::to_owned),
         name,
     })
 }

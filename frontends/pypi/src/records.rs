@@ -2,22 +2,22 @@
 //! deleted files had. Kept by the ids of organisation and registry, which never change, so that
 //! nothing passes to the next owner of a name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use strongroom_engine::access::Caller;
 use strongroom_engine::audit::{Event, EventKind};
 use strongroom_engine::extension::{Batch, Entry, Extension, Version};
 use strongroom_engine::id::{OrganisationId, RegistryId};
-use strongroom_engine::{Engine, Error};
-use strongroom_python::ProjectName;
+use strongroom_engine::{Engine, Error, MAX_PAGE};
+use strongroom_python::{FileName, ProjectName};
 
 /// The namespace of the records.
 pub const NAMESPACE: &str = "pypi";
 /// The version of their encoding.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// How often a change that others overtook is made again.
-const ATTEMPTS: usize = 16;
+pub(crate) const ATTEMPTS: usize = 16;
 
 /// Whether a project's files may be installed and added to (PEP 792).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,6 +61,16 @@ pub struct ProjectRecord {
     pub tracks: Vec<String>,
     /// Addresses where it may be found as well (PEP 708).
     pub alternate_locations: Vec<String>,
+    /// The project of an upstream whose files are kept here, where it is not the registry's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+impl ProjectRecord {
+    /// Whose files these are (PEP 708): what somebody said it tracks, or where they were fetched from.
+    pub(crate) fn tracked(&self) -> &[String] {
+        if self.tracks.is_empty() { self.origin.as_slice() } else { &self.tracks }
+    }
 }
 
 /// A project's record as it was read.
@@ -88,8 +98,17 @@ impl Of<'_> {
         self.key("project", "")
     }
 
+    /// `file` is a name in its canonical spelling: two spellings are one name.
     fn deleted(&self, file: &str) -> Vec<u8> {
         self.key("deleted", &format!("/{file}"))
+    }
+
+    fn upstream_page(&self) -> Vec<u8> {
+        self.key("upstream-page", "")
+    }
+
+    fn warned(&self) -> Vec<u8> {
+        self.key("warned", "")
     }
 }
 
@@ -102,8 +121,20 @@ impl Records {
         Self(engine.extension(NAMESPACE))
     }
 
-    pub(crate) async fn now(&self) -> Result<String, Error> {
-        Ok(time(self.0.now().await?.0))
+    /// The time by the store's clock, in milliseconds.
+    pub(crate) async fn milliseconds(&self) -> Result<u64, Error> {
+        Ok(self.0.now().await?.0)
+    }
+
+    /// The seconds since 1970.
+    pub(crate) async fn seconds(&self) -> Result<u64, Error> {
+        Ok(self.0.now().await?.0 / 1_000)
+    }
+
+    /// Writes a line about a project into the trail.
+    pub(crate) async fn note(&self, caller: &Caller, of: &Of<'_>, line: &str) -> Result<(), Error> {
+        let event = self.event(caller, of, line).await?;
+        self.0.commit(Batch::new().event(event)).await
     }
 
     /// What is known of a project.
@@ -114,23 +145,90 @@ impl Records {
         }
     }
 
-    /// The digest that a file of this name had which was deleted.
-    pub(crate) async fn deleted(&self, of: &Of<'_>, file: &str) -> Result<Option<String>, Error> {
-        let entry = self.0.get(of.deleted(file)).await?;
-        Ok(entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned()))
+    /// The sha256 digest that a file of this name had which was deleted, in hex: the name stands for no
+    /// other bytes ever.
+    pub(crate) async fn deleted(
+        &self,
+        of: &Of<'_>,
+        file: &FileName,
+    ) -> Result<Option<String>, Error> {
+        let entry = self.0.get(of.deleted(&file.canonical())).await?;
+        Ok(entry.map(|entry| text(&entry.value)))
     }
 
-    /// Keeps the name of a file that is about to be deleted, and forgets that it was yanked.
+    /// The names of all files of a project that were deleted, in their canonical spelling, each with
+    /// the digest that it stands for.
+    pub(crate) async fn all_deleted(&self, of: &Of<'_>) -> Result<HashMap<String, String>, Error> {
+        let prefix = of.deleted("");
+        let (mut names, mut after) = (HashMap::new(), None);
+        loop {
+            let page = self.0.scan(&prefix, after.as_deref(), MAX_PAGE).await?;
+            let found = page.items.iter().filter_map(|entry| {
+                let name = entry.key.get(prefix.len()..)?;
+                Some((text(name), text(&entry.value)))
+            });
+            names.extend(found);
+            after = page.next;
+            if after.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// The page of a project at the upstream, as it was kept.
+    pub(crate) async fn upstream_page(&self, of: &Of<'_>) -> Result<Option<Entry>, Error> {
+        self.0.get(of.upstream_page()).await
+    }
+
+    /// Keeps the page of a project at the upstream. It is what was seen, not what anybody decided.
+    pub(crate) async fn keep_upstream_page(
+        &self,
+        of: &Of<'_>,
+        packed: Vec<u8>,
+    ) -> Result<(), Error> {
+        self.0.commit(Batch::new().put(of.upstream_page(), packed).bookkeeping()).await
+    }
+
+    /// Notes in the trail, once for ever, that a name which is looked up at the upstream looks like
+    /// another one here; false where it was noted before.
+    pub(crate) async fn warn(
+        &self,
+        caller: &Caller,
+        of: &Of<'_>,
+        other: &str,
+    ) -> Result<bool, Error> {
+        if self.0.get(of.warned()).await?.is_some() {
+            return Ok(false);
+        }
+        let line = format!("it is looked up upstream, and its name looks like that of {other}");
+        let event = self.event(caller, of, &line).await?;
+        let batch = Batch::new().absent(of.warned()).put(of.warned(), other.to_owned());
+        match self.0.commit(batch.event(event)).await {
+            Ok(()) => Ok(true),
+            Err(Error::Contended { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A line for the trail about a project.
+    async fn event(&self, caller: &Caller, of: &Of<'_>, line: &str) -> Result<Event, Error> {
+        let (organisation, registry) = of.tenant;
+        let change = format!("project {}: {line}", of.project.normalised());
+        let kind = EventKind::RegistryChanged { registry, change };
+        Ok(Event::by(caller, organisation, self.0.now().await?, kind))
+    }
+
+    /// Keeps the name of a file that is about to be deleted, and forgets that it was yanked. A name
+    /// that is kept already stays with the bytes it was kept with.
     pub(crate) async fn delete(
         &self,
         caller: &Caller,
         of: &Of<'_>,
-        file: (&str, &str),
+        (name, sha256): (&FileName, &str),
     ) -> Result<(), Error> {
-        let (name, sha256) = file;
         let line = format!("the file {name} is deleted");
-        let name_row = (of.deleted(name), sha256.to_owned());
-        let forget = |record: &mut ProjectRecord| drop(record.yanked.remove(name));
+        let name_row = (of.deleted(&name.canonical()), sha256.to_owned());
+        let forget = |record: &mut ProjectRecord| drop(record.yanked.remove(name.as_str()));
         self.change_with(caller, of, &line, Some(name_row), forget).await
     }
 
@@ -145,6 +243,8 @@ impl Records {
         self.change_with(caller, of, line, None, change).await
     }
 
+    /// `more` is a row that is written where there is none: whoever writes one changes the record too, so
+    /// of two the later sees the earlier's.
     async fn change_with(
         &self,
         caller: &Caller,
@@ -153,7 +253,6 @@ impl Records {
         more: Option<(Vec<u8>, String)>,
         change: impl Fn(&mut ProjectRecord),
     ) -> Result<(), Error> {
-        let (organisation, registry) = of.tenant;
         for _ in 0..ATTEMPTS {
             let Seen { mut record, version } = self.of(of).await?;
             change(&mut record);
@@ -161,19 +260,16 @@ impl Records {
             let key = of.project();
             let value = serde_json::to_vec(&record)
                 .map_err(|error| Error::Invalid(format!("a record has no JSON: {error}")))?;
-            let kind = EventKind::RegistryChanged {
-                registry,
-                change: format!("project {}: {line}", of.project.normalised()),
-            };
-            let now = self.0.now().await?;
-            let batch = Batch::new().event(Event::by(caller, organisation, now, kind));
+            let batch = Batch::new().event(self.event(caller, of, line).await?);
             let batch = match version {
                 Some(version) => batch.unchanged(key.clone(), version),
                 None => batch.absent(key.clone()),
             };
             let batch = match &more {
-                Some((key, value)) => batch.put(key.clone(), value.clone()),
-                None => batch,
+                Some((key, value)) if self.0.get(key.clone()).await?.is_none() => {
+                    batch.put(key.clone(), value.clone())
+                }
+                _ => batch,
             };
             match self.0.commit(batch.put(key, value)).await {
                 Err(Error::Contended { .. }) => {}
@@ -192,6 +288,10 @@ fn read(entry: Entry) -> Result<Seen, Error> {
         return Err(Error::Corrupted(text.to_owned()));
     }
     Ok(Seen { record, version: Some(entry.version) })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A moment as the specifications write it (ISO 8601, UTC).

@@ -31,9 +31,21 @@ impl Place {
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for a request, and it is not kept")]
 pub enum Operation {
     /// In one registry.
     In(Place, Task),
+    /// Of trusted publishing, in one registry or in whichever has a rule.
+    Trusted(Option<Place>, Step),
+}
+
+/// A step of trusted publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// `GET _/oidc/audience`
+    Audience,
+    /// `POST _/oidc/mint-token`
+    Mint,
 }
 
 /// What a request asks of a registry.
@@ -81,6 +93,8 @@ pub enum RouteError {
 }
 
 const READS: &str = "GET, HEAD";
+/// Where trusted publishing is, at the top of the host and below each registry.
+const TRUSTED: &str = "/_/oidc/";
 /// What a file's core metadata are called beside it.
 const METADATA: &str = ".metadata";
 
@@ -88,6 +102,11 @@ impl Operation {
     /// What `method` on `path` (as it stands in the request line) asks for.
     pub fn parse(method: &Method, path: &str) -> Result<Self, RouteError> {
         let path = percent_decode_str(path).decode_utf8().map_err(|_| RouteError::NoEndpoint)?;
+        if let Some(step) = path.strip_prefix(TRUSTED) {
+            let (step, allowed) = step_of(step).ok_or(RouteError::NoEndpoint)?;
+            takes(method, allowed)?;
+            return Ok(Self::Trusted(None, step));
+        }
         let mut parts = path.split('/');
         if (parts.next(), parts.next()) != (Some(""), Some("pypi")) {
             return Err(RouteError::NoEndpoint);
@@ -98,18 +117,32 @@ impl Operation {
             return Err(RouteError::NoEndpoint);
         };
         let rest: Vec<&str> = parts.collect();
-        let (task, allowed) = task(&path, kind, &rest).ok_or(RouteError::NoEndpoint)?;
-        if !allowed.split(", ").any(|one| one == method.as_str()) {
-            return Err(RouteError::Method { method: method.clone(), allowed });
+        let place = || -> Result<Place, NameError> {
+            Ok(Place { organisation: organisation.parse()?, registry: registry.parse()? })
+        };
+        if let ("_", ["oidc", step]) = (kind, rest.as_slice()) {
+            let (step, allowed) = step_of(step).ok_or(RouteError::NoEndpoint)?;
+            takes(method, allowed)?;
+            return Ok(Self::Trusted(Some(place()?), step));
         }
-        let place = Place { organisation: organisation.parse()?, registry: registry.parse()? };
-        Ok(Self::In(place, task))
+        let (task, allowed) = task(&path, kind, &rest).ok_or(RouteError::NoEndpoint)?;
+        takes(method, allowed)?;
+        Ok(Self::In(place()?, task))
+    }
+
+    /// Whether a path belongs to this API.
+    pub fn owns(path: &str) -> bool {
+        path == "/pypi" || path.starts_with("/pypi/") || path.starts_with(TRUSTED)
     }
 
     /// What the operation demands of its caller: the one table of permissions. For an upload it is
     /// demanded once the file's name has come, which says in which repository.
     pub const fn access(&self) -> Access {
-        let Self::In(_, task) = self;
+        let task = match self {
+            Self::In(_, task) => task,
+            // What is shown is the question itself, and what is told the same to all.
+            Self::Trusted(..) => return Access::Open,
+        };
         match task {
             Task::Upload => Access::Allowed(Action::Push),
             Task::Projects => Access::Allowed(Action::List),
@@ -125,7 +158,11 @@ impl Operation {
 
     /// The operation's name in logs and metrics.
     pub const fn label(&self) -> &'static str {
-        let Self::In(_, task) = self;
+        let task = match self {
+            Self::In(_, task) => task,
+            Self::Trusted(_, Step::Audience) => return "pypi_audience",
+            Self::Trusted(_, Step::Mint) => return "pypi_mint_token",
+        };
         match task {
             Task::Upload => "pypi_upload",
             Task::Projects => "pypi_projects",
@@ -137,6 +174,21 @@ impl Operation {
             Task::About(..) => "pypi_json",
         }
     }
+}
+
+fn step_of(name: &str) -> Option<(Step, &'static str)> {
+    match name {
+        "audience" => Some((Step::Audience, READS)),
+        "mint-token" => Some((Step::Mint, "POST")),
+        _ => None,
+    }
+}
+
+fn takes(method: &Method, allowed: &'static str) -> Result<(), RouteError> {
+    if allowed.split(", ").any(|one| one == method.as_str()) {
+        return Ok(());
+    }
+    Err(RouteError::Method { method: method.clone(), allowed })
 }
 
 fn task(path: &str, kind: &str, rest: &[&str]) -> Option<(Task, &'static str)> {

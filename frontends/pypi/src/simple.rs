@@ -1,8 +1,6 @@
 //! The Simple repository API: the list of projects, and the page of each.
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use strongroom_engine::access::Action;
 use strongroom_http::Body;
@@ -43,11 +41,7 @@ pub(crate) async fn project(
 ) -> Result<Reply, Failure> {
     let repository = service.open(asked, place, name, Action::Pull).await?;
     let form = form(input)?;
-    let shown = service.pages.shown(&service.records, &repository, name).await;
-    let shown = shown.map_err(Failure::from)?;
-    if !shown.project.exists() {
-        return Err(Failure::absent());
-    }
+    let shown = service.seen(asked, &repository, name).await?.shown;
     let path = format!("{}/{}", place.organisation, place.registry);
     let both = shown.pages(&path, input.base_url.as_deref());
     Ok(page(both.form(form), form, input))
@@ -74,7 +68,6 @@ fn page(page: &Page, form: Form, input: &Input) -> Reply {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(REVALIDATE));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }

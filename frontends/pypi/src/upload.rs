@@ -2,31 +2,34 @@
 //!
 //! The file's name comes before its bytes, and says which project it is of: there the right to push
 //! is demanded, before a byte of it is read. The bytes stream: a small file waits in memory and touches
-//! no store before all is found right; a larger one goes into an upload of the engine as it comes, and a
-//! copy of it to a temporary file, in which the archive is looked through. Form, digests, name and what
+//! no store before all is found right; a larger one goes into an upload of the engine as it comes (the
+//! first of a project later, for an upload makes a repository), and a copy of it to a temporary file,
+//! in which the archive is looked through. Form, digests, name and what
 //! the archive says of itself are compared when all of the form is there, for its fields may come in any
 //! order; and only then the upload is finished and its manifests are pushed ([`publish`]). Whatever is
 //! wrong, the upload is cancelled, and nothing of it can be seen.
 
-mod content;
-mod publish;
+pub(crate) mod content;
+pub(crate) mod publish;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use strongroom_engine::access::Action;
 use strongroom_engine::{Error, Repository};
 use strongroom_http::{Body, RequestBody};
-use strongroom_python::{ArchiveError, Attestations, FileName, FormFields, agree, inspect};
+use strongroom_python::{
+    ArchiveError, AttestationError, Attestations, FileName, FormFields, Provenance, agree, inspect,
+};
 
 use crate::error::{Failure, Reply, internal};
 use crate::gate::Asked;
-use crate::records::{Of, Status};
+use crate::records::{Of, ProjectRecord, Status};
 use crate::routes::Place;
 use crate::{Inner, Input};
-use content::{Content, Received};
+use content::{Content, Received, Taking, spool};
 
 /// The most bytes of a form beside the file: a long description, all classifiers, some attestations.
 const FORM_MAX_BYTES: u64 = 8 << 20;
@@ -77,8 +80,11 @@ pub(crate) async fn take(
                 let sent = field.file_name().unwrap_or_default();
                 let name = FileName::parse(sent).map_err(bad)?;
                 let repository = admit(service, asked, place, &name).await?;
-                let most = service.settings.file_max_bytes;
-                let content = Content::take(&repository, field, most).await?;
+                let settings = &service.settings;
+                let (most, in_memory) = (settings.file_max_bytes, settings.in_memory_bytes);
+                let taking = Taking { most, in_memory, others: fields.others() };
+                let bytes = field.map(|bytes| bytes.map_err(Failure::from));
+                let content = Content::take(&repository, bytes, taking, spool(in_memory)).await?;
                 uploaded = Some(Uploaded { name, repository, content });
             }
             Some(name) => {
@@ -104,6 +110,18 @@ async fn admit(
     let repository = service.open(asked, place, name.project(), Action::Push).await?;
     let of = Of { tenant: repository.tenant(), project: name.project() };
     let record = service.records.of(&of).await?.record;
+    if let Some(origin) = record.origin.filter(|_| record.tracks.is_empty())
+        && is_filled(service, asked, place, name).await?
+    {
+        let project = name.project().normalised();
+        return Err(Failure::new(
+            StatusCode::FORBIDDEN,
+            format!(
+                "the files of the project {project} are fetched from {origin}: delete them to take the \
+                 name for your own, or say that the project tracks that address to add to them"
+            ),
+        ));
+    }
     match record.status {
         Status::Active | Status::Deprecated => Ok(repository),
         status @ (Status::Archived | Status::Quarantined) => {
@@ -111,6 +129,21 @@ async fn admit(
             let text = format!("the project {project} is {status}: it takes no files");
             Err(Failure::new(StatusCode::FORBIDDEN, text))
         }
+    }
+}
+
+/// Whether a project has files.
+async fn is_filled(
+    service: &Inner,
+    asked: &Asked,
+    place: &Place,
+    name: &FileName,
+) -> Result<bool, Failure> {
+    let repository = service.open(asked, place, name.project(), Action::Pull).await?;
+    match service.pages.shown(&service.records, &repository, name.project()).await {
+        Ok(shown) => Ok(shown.project.exists()),
+        Err(Error::NameUnknown { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -136,53 +169,73 @@ async fn judge(
     uploaded: Uploaded,
 ) -> Result<Reply, Failure> {
     let Uploaded { name, repository, mut content } = uploaded;
-    let Received { digests, file, size } = content.received()?;
-    if size == 0 {
+    let mut received = content.received()?;
+    if received.size == 0 {
         return Err(Failure::bad("the file is empty"));
     }
-    fields.digests().map_err(bad)?.check(&digests).map_err(bad)?;
+    let claimed = fields.digests().map_err(bad)?;
+    if received.digests.others() != claimed.others() {
+        let again = tokio::task::spawn_blocking(move || {
+            received.rehash(claimed.others()).map(|()| received)
+        });
+        received = match again.await {
+            Ok(Ok(received)) => received,
+            Ok(Err(error)) => return Err(internal(&error.to_string())),
+            Err(error) => return Err(internal(&format!("hashing an upload: {error}"))),
+        };
+    }
+    let Received { digests, file, size } = received;
+    claimed.check(&digests).map_err(bad)?;
     let (limits, looked_at) = (service.settings.archive, name.clone());
     let inspected = tokio::task::spawn_blocking(move || {
         use std::io::Seek;
         let mut file = file;
         file.rewind().map_err(ArchiveError::Io)?;
-        inspect(&looked_at, &mut file, &limits)
+        inspect(&looked_at, &mut file, &limits).map(|inspected| (inspected, file))
     });
     let inspected = match inspected.await {
-        Ok(Ok(inspected)) => inspected,
+        Ok(Ok((inspected, file))) => {
+            content.give_back(file);
+            inspected
+        }
         Ok(Err(ArchiveError::Io(error))) => return Err(internal(&error.to_string())),
         Ok(Err(error)) => return Err(bad(error)),
         Err(error) => return Err(internal(&format!("looking through an archive: {error}"))),
     };
     agree(&fields, &name, &inspected.metadata).map_err(bad)?;
-    let attestations = match fields.attestations() {
-        Some(json) => Some(Attestations::parse(json, &name, &digests.sha256).map_err(bad)?),
-        None => None,
-    };
-    let of = Of { tenant: repository.tenant(), project: name.project() };
-    let sha256 = const_hex::encode(digests.sha256);
-    match service.records.deleted(&of, name.as_str()).await? {
-        Some(deleted) if deleted != sha256 => {
-            return Err(Failure::bad(format!(
-                "File already exists: {name} was uploaded with other bytes and deleted; a file name \
-                 is used once, so raise the version or the build number"
-            )));
-        }
-        _ => {}
+    let attestations = fields.attestations().map(|json| {
+        let attestations = Attestations::parse(json, &name, &digests.sha256)?;
+        // Who uploaded is known by name alone: no workload's identity vouches for where it was built.
+        let claims = [("repository".to_owned(), repository.path().to_string().into())];
+        Ok(Provenance::new("Strongroom", claims.into_iter().collect(), &attestations))
+    });
+    let provenance = attestations.transpose().map_err(|error: AttestationError| bad(error))?;
+    let found = Some((inspected.metadata, inspected.metadata_bytes.into()));
+    let file = publish::NewFile { name, digests, size, metadata: found, provenance, origin: None };
+    let of = Of { tenant: repository.tenant(), project: file.name.project() };
+    if service.records.of(&of).await?.record.origin.is_some() {
+        publish::name_of_deleted(service, &repository, &file).await?;
+        // From here on the name is the registry's own, and stays so whatever becomes of the file.
+        let line = "it is the registry's own from now on, and not fetched any more";
+        let change = |record: &mut ProjectRecord| record.origin = None;
+        service.records.change(&asked.caller, &of, line, change).await?;
     }
-    let file = publish::NewFile { name, digests, size, inspected, attestations };
     let warning = look_alike(service, asked, &repository, &file).await?;
     Box::pin(publish::publish(service, &repository, content, &file)).await?;
+    if !repository.exists() {
+        // As the repository was when it was opened.
+        service.lists.add(repository.tenant(), file.name.project());
+    }
     let mut reply = Response::new(Body::empty());
     let headers = reply.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(warning) = warning.and_then(|warning| HeaderValue::try_from(warning).ok()) {
         headers.insert(WARNING, warning);
     }
     Ok(reply)
 }
 
-/// A warning where a new project's name looks like that of another one here.
+/// A warning where a new project's name looks like that of another one here; it is a line in the
+/// trail, too.
 async fn look_alike(
     service: &Inner,
     asked: &Asked,
@@ -201,11 +254,12 @@ async fn look_alike(
         Err(error) => return Err(error.into()),
     };
     let project = file.name.project();
-    let other = service.lists.look_alike(&listing, project).await?;
-    Ok(other.map(|other| {
-        tracing::warn!(project = project.normalised(), %other, "a new project's name looks like another's");
-        format!("the name {} looks like that of the project {other}", project.normalised())
-    }))
+    let Some(other) = service.lists.look_alike(&listing, project).await? else { return Ok(None) };
+    let of = Of { tenant: repository.tenant(), project };
+    let line = format!("it is new, and its name looks like that of the project {other}");
+    service.records.note(&asked.caller, &of, &line).await?;
+    let name = project.normalised();
+    Ok(Some(format!("the name {name} looks like that of the project {other}")))
 }
 
 fn bad(error: impl std::fmt::Display) -> Failure {

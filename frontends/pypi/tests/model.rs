@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::StatusCode as S;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
+use strongroom_engine::Error;
 use strongroom_engine::access::Action;
 use strongroom_pypi::manage::{Files, Manager};
 use support::dist::{Dist, sdist, wheel};
@@ -33,6 +34,10 @@ enum Step {
     DeleteVersion(usize),
     UntagByOci(usize),
     DeleteIndexByOci(usize),
+    /// In the documented form: a version that has this file alone.
+    PushByOci(usize, bool, bool),
+    /// The manifest of a file, which its version names.
+    DeleteFileByOci(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -44,7 +49,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (version.clone(), any::<bool>()).prop_map(|(v, w)| Step::Delete(v, w)),
         1 => version.clone().prop_map(Step::DeleteVersion),
         1 => version.clone().prop_map(Step::UntagByOci),
-        1 => version.prop_map(Step::DeleteIndexByOci),
+        1 => version.clone().prop_map(Step::DeleteIndexByOci),
+        2 => (version.clone(), any::<bool>(), any::<bool>())
+            .prop_map(|(v, w, s)| Step::PushByOci(v, w, s)),
+        1 => version.prop_map(Step::DeleteFileByOci),
     ]
 }
 
@@ -53,10 +61,14 @@ fn dist(version: usize, is_wheel: bool, salt: bool) -> Dist {
     if is_wheel { wheel("foo", version, salt) } else { sdist("foo", version, salt) }
 }
 
-/// What is there: names with the sha256 of their bytes, yanks, and the names of deleted files.
+/// A name with the sha256 of its bytes.
+type File = (String, String);
+
+/// What is there, yanks, and the names of deleted files with the bytes that they stand for. By OCI other
+/// bytes can be put under such a name: they are there, and not offered.
 #[derive(Debug, Default)]
 struct Model {
-    files: BTreeMap<usize, BTreeMap<String, String>>,
+    files: BTreeMap<usize, BTreeSet<File>>,
     yanked: BTreeSet<String>,
     deleted: BTreeMap<String, String>,
 }
@@ -67,14 +79,17 @@ impl Model {
         if self.deleted.get(&dist.name).is_some_and(|deleted| *deleted != sha256) {
             return S::BAD_REQUEST;
         }
-        let files = self.files.entry(version).or_default();
-        match files.get(&dist.name) {
-            Some(old) if *old != sha256 => S::BAD_REQUEST,
-            _ => {
-                files.insert(dist.name.clone(), sha256);
-                S::OK
-            }
+        if self.offered(version).any(|(name, old)| *name == dist.name && *old != sha256) {
+            return S::BAD_REQUEST;
         }
+        self.files.entry(version).or_default().insert((dist.name.clone(), sha256));
+        S::OK
+    }
+
+    /// The files of a version that are offered.
+    fn offered(&self, version: usize) -> impl Iterator<Item = &File> {
+        let files = self.files.get(&version).into_iter().flatten();
+        files.filter(|(name, sha256)| self.deleted.get(name).is_none_or(|first| first == sha256))
     }
 
     /// Deletes by this API, which keeps the names.
@@ -84,8 +99,8 @@ impl Model {
         for (name, sha256) in files.clone() {
             if only.is_none_or(|only| only == name) {
                 self.yanked.remove(&name);
-                files.remove(&name);
-                self.deleted.insert(name, sha256);
+                files.remove(&(name.clone(), sha256.clone()));
+                self.deleted.entry(name).or_insert(sha256);
             }
         }
         let gone = files.len() < before;
@@ -96,10 +111,9 @@ impl Model {
     }
 
     fn shown(&self) -> BTreeMap<String, (String, bool)> {
-        let files = self.files.values().flatten();
-        let shown = |(name, sha256): (&String, &String)| {
-            (name.clone(), (sha256.clone(), self.yanked.contains(name)))
-        };
+        let files = self.files.keys().flat_map(|version| self.offered(*version));
+        let shown =
+            |(name, sha256): &File| (name.clone(), (sha256.clone(), self.yanked.contains(name)));
         files.map(shown).collect()
     }
 }
@@ -120,8 +134,7 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
             Step::Yank(version, is_wheel) => {
                 let name = dist(version, is_wheel, true).name;
-                let known =
-                    model.files.get(&version).is_some_and(|files| files.contains_key(&name));
+                let known = model.offered(version).any(|file| file.0 == name);
                 let done = manager.yank(&writer, of, &Files::Name(name.clone()), "").await;
                 prop_assert_eq!(done.is_ok(), known, "{:?}: {:?}", step, done);
                 model.yanked.extend(known.then_some(name));
@@ -129,10 +142,9 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Unyank(version) => {
                 let which = Files::Version(VERSIONS[version].parse().unwrap());
                 let done = manager.unyank(&writer, of, &which).await;
-                prop_assert_eq!(done.is_ok(), model.files.contains_key(&version), "{:?}", step);
-                for name in model.files.get(&version).into_iter().flatten() {
-                    model.yanked.remove(name.0);
-                }
+                let names: Vec<_> = model.offered(version).map(|file| file.0.clone()).collect();
+                prop_assert_eq!(done.is_ok(), !names.is_empty(), "{:?}", step);
+                model.yanked.retain(|yanked| !names.contains(yanked));
             }
             Step::Delete(version, is_wheel) => {
                 let name = dist(version, is_wheel, true).name;
@@ -160,6 +172,30 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     }
                 };
                 prop_assert_eq!(done.is_ok(), known, "{:?}: {:?}", step, done);
+            }
+            Step::PushByOci(version, is_wheel, salt) => {
+                let dist = dist(version, is_wheel, salt);
+                let tag = VERSIONS[version].replace('+', "_");
+                world.push_by_oci("acme/main/foo", &dist.name, &dist.bytes, &tag).await;
+                model.files.insert(version, BTreeSet::from([(dist.name.clone(), dist.sha256())]));
+            }
+            Step::DeleteFileByOci(version) => {
+                let pull = world.open("acme/main/foo", Action::Pull).await;
+                let tag = VERSIONS[version].replace('+', "_");
+                let index = pull.stat_manifest(&tag.parse().unwrap()).await;
+                prop_assert_eq!(index.is_ok(), model.files.contains_key(&version), "{:?}", step);
+                if let Ok(index) = index {
+                    let index: serde_json::Value = serde_json::from_slice(&index.bytes).unwrap();
+                    let file = index["manifests"][0]["digest"].as_str().unwrap().parse().unwrap();
+                    let repository = world.open("acme/main/foo", Action::Delete).await;
+                    let done = repository.delete_manifest(&file).await;
+                    prop_assert!(
+                        matches!(done, Err(Error::InUse { .. })),
+                        "{:?}: {:?}",
+                        step,
+                        done
+                    );
+                }
             }
         }
         let page = world.page(MAIN, "foo").await;

@@ -11,12 +11,14 @@ mod support;
 
 use http::StatusCode as S;
 use strongroom_engine::access::Action;
-use strongroom_engine::name::Reference;
+use strongroom_engine::audit::TrailQuery;
+use strongroom_engine::name::{Reference, Tag};
+use strongroom_engine::tenancy::RegistrySettings;
 use strongroom_engine::{Error, ManifestPush};
-use strongroom_pypi::artifact::{FILE, METADATA_JSON, RELEASE, TITLE, VERSION, WHEEL};
+use strongroom_pypi::artifact::RELEASE;
 use strongroom_pypi::manage::{Files, Manager};
 use strongroom_pypi::records::Status;
-use support::dist::{sdist, wheel, wheel_of};
+use support::dist::{attestations, sdist, wheel, wheel_of};
 use support::{JSON, World, known, place, project, sha256};
 
 const MAIN: &str = "acme/main";
@@ -131,6 +133,33 @@ async fn a_name_never_stands_for_two_files() {
 }
 
 #[tokio::test]
+async fn a_deleted_files_name_is_not_offered_with_other_bytes_pushed_by_oci() {
+    let world = World::new().await;
+    let (one, other) = (wheel("foo", "1.0", "one"), wheel("foo", "1.0", "other"));
+    world.upload(MAIN, &one).await.expect(S::OK);
+    let manager = Manager::new(&world.engine);
+    let (place, sample, writer) = (place(MAIN), project("foo"), known("writer"));
+    let of = (&place, &sample);
+    let version = Files::Version("1.0".parse().unwrap());
+    manager.delete(&writer, of, &version).await.unwrap();
+    let path = format!("{MAIN}/{}", other.path());
+    // Twice: what is taken out again does not get the name either. And by another spelling of it.
+    for name in [&*other.name, &*other.name, "Foo-1.0-py3-none-any.whl"] {
+        world.push_by_oci("acme/main/foo", name, &other.bytes, "1.0").await;
+        assert_eq!(world.files(MAIN, "foo").await, Vec::<String>::new(), "{name}");
+        world.get(&path).user("viewer").send().await.expect(S::NOT_FOUND);
+        let yanked = manager.yank(&writer, of, &version, "").await;
+        assert!(matches!(yanked, Err(Error::NameUnknown { .. })), "{yanked:?}");
+        world.upload(MAIN, &other).await.refused(S::BAD_REQUEST, "File already exists");
+        // The name is still the first's, whatever stands in its place.
+        world.upload(MAIN, &one).await.expect(S::OK);
+        assert_eq!(world.files(MAIN, "foo").await, [&*one.name]);
+        assert_eq!(manager.delete(&writer, of, &version).await.unwrap(), 2);
+        assert_eq!(world.page(MAIN, "foo").await, None);
+    }
+}
+
+#[tokio::test]
 async fn yanks_and_statuses_show_and_hold() {
     let world = World::new().await;
     let dist = wheel("foo", "1.0", "one");
@@ -193,49 +222,10 @@ async fn listed(world: &World) -> Vec<String> {
     names.iter().map(|project| project["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// As `oras` pushes it, by the documented form.
-async fn push_by_oci(world: &World, path: &str, title: &str, tag: &str) {
-    let repository = world.open(path, Action::Push).await;
-    let body = |bytes: &'static [u8]| futures::stream::iter([Ok::<_, Error>(bytes.into())]);
-    let (config, content) = (&b"{}"[..], &b"the wheel"[..]);
-    for bytes in [config, content] {
-        repository.push_blob(&sha256(bytes), None, body(bytes)).await.unwrap();
-    }
-    let file = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "artifactType": FILE,
-        "config": { "mediaType": METADATA_JSON, "digest": sha256(config), "size": config.len() },
-        "layers": [{ "mediaType": WHEEL, "digest": sha256(content), "size": content.len() }],
-        "annotations": { TITLE: title },
-    })
-    .to_string();
-    let push = |bytes: String, tags: Vec<_>| ManifestPush {
-        bytes: bytes.into(),
-        content_type: None,
-        digest: None,
-        tags,
-    };
-    let pushed = repository.push_manifest(&push(file.clone(), Vec::new())).await.unwrap();
-    let index = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "artifactType": RELEASE,
-        "manifests": [{
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": pushed.digest,
-            "size": file.len(),
-        }],
-        "annotations": { VERSION: "1.0" },
-    })
-    .to_string();
-    repository.push_manifest(&push(index, vec![tag.parse().unwrap()])).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_package_pushed_by_oci_is_offered_where_it_is_what_it_says() {
     let world = World::new().await;
-    push_by_oci(&world, "acme/main/foo", "foo-1.0-py3-none-any.whl", "1.0").await;
+    world.push_by_oci("acme/main/foo", "foo-1.0-py3-none-any.whl", b"the wheel", "1.0").await;
     assert_eq!(world.files(MAIN, "foo").await, ["foo-1.0-py3-none-any.whl"]);
     assert_eq!(listed(&world).await, ["foo"]);
     let path = format!("{MAIN}/files/{}/foo-1.0-py3-none-any.whl", hex(b"the wheel"));
@@ -247,7 +237,7 @@ async fn a_package_pushed_by_oci_is_offered_where_it_is_what_it_says() {
         ("foo-1.0-py3-none-any.whl", "2.0"),
         ("../foo-3.0-py3-none-any.whl", "3.0"),
     ] {
-        push_by_oci(&world, "acme/main/foo", title, tag).await;
+        world.push_by_oci("acme/main/foo", title, b"the wheel", tag).await;
         let files = world.files(MAIN, "foo").await;
         assert!(files.iter().all(|file| file == "foo-1.0-py3-none-any.whl"), "{title}: {files:?}");
     }
@@ -295,4 +285,85 @@ async fn a_new_name_that_looks_like_another_is_warned_of() {
     assert!(second.expect(S::OK).header("x-strongroom-warning").contains("google"));
     let again = world.upload(MAIN, &wheel("goog1e", "1.1", "one")).await;
     assert!(again.expect(S::OK).headers.get("x-strongroom-warning").is_none());
+    let lines = world.changes("acme").await;
+    let lines: Vec<_> = lines.iter().filter(|line| line.contains("looks like")).collect();
+    let line =
+        "project goog1e: it is new, and its name looks like that of the project google".to_owned();
+    assert_eq!(lines, [&line]);
+}
+
+#[tokio::test]
+async fn threat_b16_no_page_is_of_another_host_or_another_registry() {
+    let world = World::new().await;
+    let dist = wheel("foo", "1.0", "one");
+    let attested = attestations(&dist).to_string();
+    let dist = dist.with("attestations", Some(&attested));
+    world.upload(MAIN, &dist).await.expect(S::OK);
+    let other = wheel("foo", "1.0", "another tenant's");
+    world.upload_as("peer/main", &other, "stranger").await.expect(S::OK);
+    // Whoever asks under another name for this server gets that name; nobody else does, before or after.
+    for host in ["registry.test", "evil.test", "registry.test"] {
+        for (place, user, dist) in [(MAIN, "viewer", &dist), ("peer/main", "stranger", &other)] {
+            let asking = world.get(&format!("{place}/simple/foo/")).user(user).host(host);
+            let page = asking.header("accept", JSON).send().await.expect(S::OK).json();
+            let files = page["files"].as_array().unwrap();
+            assert_eq!(files.len(), 1, "{page}");
+            assert_eq!(files[0]["hashes"]["sha256"], dist.sha256());
+            // Where the bytes are is told relative to the page, and by their digest.
+            assert_eq!(files[0]["url"], format!("../../{}", dist.path()));
+            if place == MAIN {
+                let provenance = files[0]["provenance"].as_str().unwrap();
+                let base = format!("http://{host}/pypi/{MAIN}/integrity/foo/1.0/");
+                assert!(provenance.starts_with(&base), "{provenance}");
+            }
+        }
+    }
+    // A file is what its address says, or is not there.
+    let crossed = format!("{MAIN}/{}", other.path());
+    world.get(&crossed).user("viewer").send().await.expect(S::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn where_tags_are_immutable_a_version_gets_more_files_and_keeps_those_it_has() {
+    let world = World::new().await;
+    let (admin, acme, main) = (known("admin"), "acme".parse().unwrap(), "main".parse().unwrap());
+    let settings = RegistrySettings {
+        immutable_tags: vec!["*".parse().unwrap()],
+        ..RegistrySettings::default()
+    };
+    world.engine.set_registry(&admin, &acme, &main, &settings, None).await.unwrap();
+    let (sdist, wheel) = (sdist("foo", "1.0", "one"), wheel("foo", "1.0", "one"));
+    for dist in [&sdist, &wheel, &sdist, &wheel] {
+        world.upload(MAIN, dist).await.expect(S::OK);
+    }
+    let offered = world.files(MAIN, "foo").await;
+    assert_eq!(offered.len(), 2, "{offered:?}");
+    let other = support::dist::wheel("foo", "1.0", "two");
+    world.upload(MAIN, &other).await.refused(S::BAD_REQUEST, "File already exists");
+
+    // By OCI nobody moves the tag, and here nobody takes a file away; nor is its name kept for that.
+    let repository = world.open("acme/main/foo", Action::Push).await;
+    let tag: Tag = "1.0".parse().unwrap();
+    let release = repository.manifest_to_replace(&Reference::Tag(tag.clone())).await.unwrap();
+    let release = release.unwrap();
+    let mut more: serde_json::Value = serde_json::from_slice(&release.bytes).unwrap();
+    more["annotations"]["more"] = "of it".into();
+    let push = ManifestPush {
+        bytes: more.to_string().into(),
+        content_type: None,
+        digest: None,
+        tags: vec![tag],
+    };
+    let refused = repository.push_manifest(&push).await;
+    assert!(matches!(refused, Err(Error::TagImmutable { .. })), "{refused:?}");
+    let (manager, foo) = (Manager::new(&world.engine), project("foo"));
+    let lines = async || {
+        let query = TrailQuery::default();
+        world.engine.trail(&admin, Some(&acme), &query, None, 1000).await.unwrap().items.len()
+    };
+    let before = lines().await;
+    let refused = manager.delete(&known("writer"), (&place(MAIN), &foo), &Files::All).await;
+    assert!(matches!(refused, Err(Error::TagImmutable { .. })), "{refused:?}");
+    assert_eq!(lines().await, before);
+    assert_eq!(world.files(MAIN, "foo").await, offered);
 }

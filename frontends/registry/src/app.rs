@@ -10,25 +10,31 @@ use strongroom_engine::backup::Stores;
 use strongroom_engine::seam::Seams;
 use strongroom_engine::tenancy::RoleAuthorizer;
 use strongroom_engine::{Engine, Error};
-use strongroom_identity::Embedded;
 use strongroom_identity::embedded::{NAMESPACE, Options};
 use strongroom_identity::password::Cost;
 use strongroom_identity::throttle::{Allowance, Allowances};
+use strongroom_identity::{Cognito, Embedded};
 
 use strongroom_identity::seal::MasterKey;
+use strongroom_identity::workload::Workloads;
+use strongroom_pypi::upstream::Upstreams;
 use strongroom_webhooks::Webhooks;
 
 use crate::config::Config;
 use crate::data::{DataFolder, master_key};
 use crate::failure::Failure;
-use crate::storage;
+use crate::{storage, vouching};
 
 /// Everything that is open. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) identity: Embedded,
+    /// The user pool, where there is one.
+    pub(crate) pool: Option<Cognito>,
+    pub(crate) workloads: Workloads,
     pub(crate) webhooks: Webhooks,
+    pub(crate) upstreams: Upstreams,
     pub(crate) seams: Seams,
     pub(crate) folder: DataFolder,
 }
@@ -80,14 +86,7 @@ impl App {
         stores: Stores,
         seams: Seams,
     ) -> Result<Self, Failure> {
-        let Stores { meta, blobs } = stores;
-        let roles = ConsoleToo(RoleAuthorizer::new(Arc::clone(&meta)));
-        let engine = Engine::builder(meta, blobs)
-            .authorizer(Arc::new(roles))
-            .seams(seams.clone())
-            .settings(storage::settings(config))
-            .build()
-            .await?;
+        let engine = engine(config, stores, &seams).await?;
         folder.migrated()?;
         let master = match &config.identity.master_key_file {
             Some(file) => master_key(file)?,
@@ -99,11 +98,20 @@ impl App {
             MasterKey::from_bytes(*master.expose()),
             config.webhooks.settings(),
         )?;
+        let upstreams = Upstreams::new(
+            &engine,
+            seams.clone(),
+            MasterKey::from_bytes(*master.expose()),
+            upstreams(config),
+        );
         let records = engine.extension(NAMESPACE);
         let identity = Embedded::open(records, seams.clone(), master, identity(config)).await?;
+        let web = vouching::web(config)?;
+        let pool = vouching::pool(config, seams.clone(), Arc::clone(&web))?;
+        let workloads = vouching::workloads(config, engine.clone(), identity.clone(), web)?;
         // Where several share the stores, nobody copies them or fills them meanwhile.
         engine.announce().await?;
-        Ok(Self { engine, identity, webhooks, seams, folder })
+        Ok(Self { engine, identity, pool, workloads, webhooks, upstreams, seams, folder })
     }
 
     /// Writes what waits, before the process ends in order.
@@ -112,6 +120,30 @@ impl App {
         self.engine.seal().await?;
         Ok(())
     }
+}
+
+/// The engine over stores that are open.
+pub(crate) async fn engine(
+    config: &Config,
+    stores: Stores,
+    seams: &Seams,
+) -> Result<Engine, Failure> {
+    let Stores { meta, blobs } = stores;
+    let roles = ConsoleToo(RoleAuthorizer::new(Arc::clone(&meta)));
+    let built = Engine::builder(meta, blobs)
+        .authorizer(Arc::new(roles))
+        .seams(seams.clone())
+        .settings(storage::settings(config))
+        .build();
+    Ok(built.await?)
+}
+
+/// How upstreams are reached, as the configuration has it.
+fn upstreams(config: &Config) -> strongroom_pypi::upstream::Settings {
+    let mut settings = strongroom_pypi::upstream::Settings::default();
+    settings.allowed_networks.clone_from(&config.pypi.upstream_allowed_networks);
+    settings.allow_http = config.pypi.upstream_allow_http;
+    settings
 }
 
 /// The identity provider's settings, as the configuration has them.

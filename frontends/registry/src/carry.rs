@@ -42,7 +42,7 @@ pub(crate) async fn restore(
     // The key before the rows that it opens; a folder that has another one is not empty.
     install(config, &folder, &key)?;
     let bar = Bar::new(json);
-    let watch = |progress: &Progress| bar.show(progress.phase, progress.done, progress.bytes);
+    let watch = |progress: &Progress| bar.watch(progress);
     let restored = backup::restore(&from, &stores, &seams, &options, &watch).await;
     bar.clear();
     let report = restored.map_err(hint)?;
@@ -134,7 +134,7 @@ pub(crate) async fn copy_storage(
     install(target, &into, &key)?;
     let settings = storage::settings(target);
     let bar = Bar::new(json);
-    let watch = |progress: &Progress| bar.show(progress.phase, progress.done, progress.bytes);
+    let watch = |progress: &Progress| bar.watch(progress);
     let copied = backup::copy_storage(&source, &stores, &seams, &settings, &watch).await;
     bar.clear();
     let report = copied.map_err(hint)?;
@@ -165,7 +165,7 @@ pub(crate) async fn verify(
 ) -> Result<ExitCode, Failure> {
     let folder = open(from, false).await?;
     let bar = Bar::new(json);
-    let watch = |progress: &Progress| bar.show(progress.phase, progress.done, progress.bytes);
+    let watch = |progress: &Progress| bar.watch(progress);
     let verified = folder.verify(id, &watch).await;
     bar.clear();
     let report = verified?;

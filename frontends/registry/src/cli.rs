@@ -65,6 +65,20 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<SocketAddr>,
     },
+    /// Make profiles and first organisations of people who sign up, until it is asked to end
+    ///
+    /// Hears of sign-ups in the queue of `signups.queue_url`, and walks through the user pool of
+    /// `signups.user_pool_id` every so often for people whom an administrator created. `strongroom serve` does
+    /// the same by itself where the queue is set; this does it alone, on a machine or under a role of its own,
+    /// so that servers need no right to the queue and the pool. Run as many as you like: one person gets one
+    /// organisation, whoever hears of them.
+    ///
+    /// It needs stores that several processes may share: facts in PostgreSQL (postgres.url) and bytes in a bucket
+    /// (s3.bucket). Where the facts lie in a data folder, one process owns them: let `serve` do it there.
+    /// Give it a data folder of its own with --data; metrics.listen serves its metrics.
+    ///
+    /// What it takes at AWS, and how the Lambda before it is built, is in docs/signups.md.
+    Worker,
     #[command(flatten)]
     Ask(Command),
     /// Sign in at the server of --server

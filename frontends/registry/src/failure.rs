@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use strongroom_engine::Error;
 use strongroom_engine::backup::BackupError;
 use strongroom_identity::embedded::AccountsError;
+use strongroom_identity::workload::WorkloadError;
+use strongroom_pypi::upstream::UpstreamError;
 use strongroom_webhooks::WebhookError;
 
 /// What kind of failure: an exit code.
@@ -82,10 +84,29 @@ impl From<BackupError> for Failure {
     }
 }
 
+impl From<WorkloadError> for Failure {
+    fn from(error: WorkloadError) -> Self {
+        match error {
+            WorkloadError::Engine(error) => error.into(),
+            WorkloadError::Accounts(error) => error.into(),
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
 impl From<WebhookError> for Failure {
     fn from(error: WebhookError) -> Self {
         match error {
             WebhookError::Engine(error) => error.into(),
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<UpstreamError> for Failure {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Engine(error) => error.into(),
             error => Self::failed(error.to_string()),
         }
     }

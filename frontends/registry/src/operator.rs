@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use strongroom_engine::access::Principal;
+use strongroom_engine::Engine;
+use strongroom_engine::access::{Action, Principal};
 use strongroom_http::auth::Credentials;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, RequestContext};
 use strongroom_identity::gate::origin;
 use strongroom_identity::{Identity, IdentityError, IdentityProvider, challenge};
 
-/// Lets operators pass; for others, what they are told.
+/// Lets operators pass to `route`; for others, what they are told. Who is known leaves a line in the trail.
 pub(crate) async fn admit(
     identity: &Identity,
+    engine: &Engine,
+    route: &str,
     headers: &HeaderMap,
     context: &RequestContext,
 ) -> Result<(), Response<Body>> {
@@ -39,10 +42,11 @@ pub(crate) async fn admit(
         }
     };
     context.set_principal(caller.principal.as_str());
-    match caller.principal {
+    match &caller.principal {
         Principal::Anonymous => Err(sign_in()),
         Principal::Known(_) if caller.operator => Ok(()),
         Principal::Known(_) => {
+            engine.note_refusal(&caller, Action::Manage, None, route);
             Err(refused(StatusCode::FORBIDDEN, "it takes an operator, signed in with the password"))
         }
     }

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use strongroom_admin::Admin;
+use strongroom_engine::Engine;
 use strongroom_http::health::Health;
 use strongroom_http::metrics::Metrics;
 use strongroom_http::server::Refusal;
 use strongroom_http::{Body, Handler, RequestBody, RequestContext};
+use strongroom_identity::workload::{self, Workloads};
 use strongroom_identity::{Access, Identity, endpoint};
 use strongroom_oci::Oci;
 use strongroom_pypi::Pypi;
@@ -22,6 +24,8 @@ pub(crate) struct Router {
     pub(crate) admin: Admin,
     pub(crate) pypi: Pypi,
     pub(crate) identity: Identity,
+    pub(crate) workloads: Workloads,
+    pub(crate) engine: Engine,
     pub(crate) health: Health,
     /// Absent where it has an address of its own.
     pub(crate) metrics: Option<Metrics>,
@@ -31,14 +35,15 @@ pub(crate) struct Router {
 macro_rules! frontends {
     ($($field:ident: $frontend:ty),+ $(,)?) => {
         impl Router {
-            /// The answer of the frontend whose path it is.
+            /// The answer of the frontend whose path it is: as large as that frontend makes it, not as
+            /// the largest of all does.
             async fn by_frontend(
                 &self,
                 request: Request<RequestBody>,
                 context: Arc<RequestContext>,
             ) -> Response<Body> {
                 $(if <$frontend>::owns(request.uri().path()) {
-                    return self.$field.handle(request, context).await;
+                    return Box::pin(self.$field.handle(request, context)).await;
                 })+
                 absent()
             }
@@ -63,17 +68,20 @@ frontends! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Token,
+    Workload,
     Healthz,
     Readyz,
     Metrics,
 }
 
 impl Route {
-    const ALL: [Self; 4] = [Self::Token, Self::Healthz, Self::Readyz, Self::Metrics];
+    const ALL: [Self; 5] =
+        [Self::Token, Self::Workload, Self::Healthz, Self::Readyz, Self::Metrics];
 
     const fn path(self) -> &'static str {
         match self {
             Self::Token => endpoint::PATH,
+            Self::Workload => workload::endpoint::PATH,
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::Metrics => METRICS,
@@ -83,9 +91,9 @@ impl Route {
     /// What the route demands of its caller.
     const fn access(self) -> Access {
         match self {
-            // Of a token, credentials are the question itself; the others are states of the whole,
-            // nothing of anybody's.
-            Self::Token | Self::Healthz | Self::Readyz => Access::Open,
+            // Of a token, credentials are the question itself, whoever issued them; the others are
+            // states of the whole, nothing of anybody's.
+            Self::Token | Self::Workload | Self::Healthz | Self::Readyz => Access::Open,
             // How much is done here, and when, is the operators' business.
             Self::Metrics => Access::Operator,
         }
@@ -94,6 +102,7 @@ impl Route {
     const fn label(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Workload => "workload",
             Self::Healthz => "healthz",
             Self::Readyz => "readyz",
             Self::Metrics => "metrics",
@@ -104,8 +113,8 @@ impl Route {
         let looks = matches!(*method, Method::GET | Method::HEAD);
         let route = Self::ALL.into_iter().find(|route| route.path() == path)?;
         match route {
-            // Answers other methods itself.
-            Self::Token => Some(route),
+            // They answer other methods themselves.
+            Self::Token | Self::Workload => Some(route),
             Self::Healthz | Self::Readyz | Self::Metrics => looks.then_some(route),
         }
     }
@@ -127,6 +136,18 @@ const _: () = {
     }
 };
 
+impl Router {
+    /// Lets operators pass to `route`.
+    async fn admit(
+        &self,
+        route: Route,
+        headers: &HeaderMap,
+        context: &RequestContext,
+    ) -> Result<(), Response<Body>> {
+        operator::admit(&self.identity, &self.engine, route.path(), headers, context).await
+    }
+}
+
 impl Handler for Router {
     fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body> {
         self.refuse_as_frontend(path, refusal)
@@ -145,12 +166,15 @@ impl Handler for Router {
             return absent();
         }
         if route.access() == Access::Operator
-            && let Err(refused) = operator::admit(&self.identity, request.headers(), &context).await
+            && let Err(refused) = self.admit(route, request.headers(), &context).await
         {
             return refused;
         }
         match route {
-            Route::Token => endpoint::answer(&self.identity, request, &context).await,
+            Route::Token => Box::pin(endpoint::answer(&self.identity, request, &context)).await,
+            Route::Workload => {
+                Box::pin(workload::endpoint::answer(&self.workloads, request, &context)).await
+            }
             Route::Healthz => Health::alive(),
             Route::Readyz => self.health.ready().await,
             Route::Metrics => self.metrics.as_ref().map_or_else(absent, Metrics::response),
@@ -200,5 +224,6 @@ mod tests {
         }
         assert_eq!(Route::of(&Method::POST, "/metrics"), None);
         assert_eq!(Route::of(&Method::POST, endpoint::PATH), Some(Route::Token));
+        assert_eq!(Route::of(&Method::POST, workload::endpoint::PATH), Some(Route::Workload));
     }
 }

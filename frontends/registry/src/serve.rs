@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_admin::Admin;
+use strongroom_admin::{Admin, Parts};
+use strongroom_engine::Engine;
 use strongroom_engine::gc::CollectOptions;
 use strongroom_http::auth::Secret;
+use strongroom_http::blob::Redirects;
 use strongroom_http::forwarded::TrustedProxies;
 use strongroom_http::health::{Health, Readiness};
 use strongroom_http::metrics::Metrics;
@@ -15,7 +17,8 @@ use strongroom_http::server::Shutdown;
 use strongroom_http::tls::{Tls, TlsFiles};
 use strongroom_http::{Limits, Server};
 use strongroom_identity::Identity;
-use strongroom_oci::{Oci, Redirects};
+use strongroom_identity::founders::Founders;
+use strongroom_oci::Oci;
 use strongroom_pypi::Pypi;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +31,7 @@ use crate::control::Control;
 use crate::data::DataFolder;
 use crate::failure::Failure;
 use crate::router::{MetricsAlone, Router};
+use crate::signups;
 use crate::storage;
 use crate::tasks::Tasks;
 
@@ -81,6 +85,7 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
         let webhooks = webhooks.clone();
         async move { webhooks.run(end).await }
     });
+    signups::beside(config, &app.engine, &tasks).await?;
     tasks.spawn_until("control", {
         let app = app.clone();
         move |end| {
@@ -93,24 +98,38 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
         serve_metrics(&tasks, config, listener, metrics.clone())?;
     }
 
-    let identity = Identity::new(app.engine.clone(), app.identity.clone(), None);
-    let admin = Admin::new(
+    let identity = Identity::new(
         app.engine.clone(),
-        Arc::new(identity.clone()),
         app.identity.clone(),
-        Arc::clone(&app.seams.entropy),
+        app.pool.clone(),
+        config.signups.first(),
     );
+    let admin = Admin::new(Parts {
+        engine: app.engine.clone(),
+        identity: Arc::new(identity.clone()),
+        accounts: app.identity.clone(),
+        workloads: app.workloads.clone(),
+        webhooks: app.webhooks.clone(),
+        founders: Founders::new(app.engine.clone(), config.organisations.allowed()),
+        upstreams: app.upstreams.clone(),
+        entropy: Arc::clone(&app.seams.entropy),
+    });
     let swept = admin.clone();
     tasks.every("admin records", SWEEPS, move || {
         let admin = swept.clone();
         async move { admin.sweep().await.map_err(Failure::from) }
     });
 
+    let sign_in = Arc::new(identity.clone());
+    let pypi = Pypi::new(app.engine.clone(), sign_in, pypi(config, &app), app.upstreams.clone());
+    let pypi = pypi.map_err(|error| Failure::failed(format!("upstreams: {error}")))?;
     let router = Router {
         admin,
         oci: Oci::new(app.engine.clone(), Arc::new(identity.clone()), oci(config)),
-        pypi: Pypi::new(app.engine.clone(), Arc::new(identity.clone()), pypi(config)),
+        pypi,
         identity,
+        workloads: app.workloads.clone(),
+        engine: app.engine.clone(),
         health: health(&app, &tasks),
         metrics: (!separate).then_some(metrics),
     };
@@ -127,7 +146,7 @@ pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(
     app.close().await
 }
 
-async fn listen(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+pub(crate) async fn listen(at: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = TcpListener::bind(at).await;
     listener
         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
@@ -161,11 +180,7 @@ fn beside(config: &Config, app: &App, metrics: &Metrics, tls: Option<Tls>) -> Ta
         let identity = identity.clone();
         async move { identity.rotate_keys().await.map_err(Failure::from) }
     });
-    let engine = app.engine.clone();
-    tasks.every("seals", SEALS, move || {
-        let engine = engine.clone();
-        async move { engine.seal().await.map(drop).map_err(Failure::from) }
-    });
+    seals(&tasks, &app.engine);
     let collect = config.collection.interval.duration();
     if !collect.is_zero() {
         let engine = app.engine.clone();
@@ -187,8 +202,17 @@ fn beside(config: &Config, app: &App, metrics: &Metrics, tls: Option<Tls>) -> Ta
     tasks
 }
 
+/// Seals the trail every so often.
+pub(crate) fn seals(tasks: &Tasks, engine: &Engine) {
+    let engine = engine.clone();
+    tasks.every("seals", SEALS, move || {
+        let engine = engine.clone();
+        async move { engine.seal().await.map(drop).map_err(Failure::from) }
+    });
+}
+
 /// Serves metrics at their own address, until the end.
-fn serve_metrics(
+pub(crate) fn serve_metrics(
     tasks: &Tasks,
     config: &Config,
     listener: TcpListener,
@@ -214,7 +238,7 @@ fn serve_metrics(
 }
 
 /// Resolves when the process is asked to end.
-fn end() -> Result<impl Future<Output = ()> + Send, Failure> {
+pub(crate) fn end() -> Result<impl Future<Output = ()> + Send, Failure> {
     let listen =
         |kind| signal(kind).map_err(|error| Failure::failed(format!("no signals: {error}")));
     let (mut terminate, mut interrupt) =
@@ -240,27 +264,31 @@ fn oci(config: &Config) -> strongroom_oci::Settings {
     let mut settings = strongroom_oci::Settings::default();
     settings.manifest_max_bytes = storage::memory(config.uploads.max_manifest);
     settings.chunk_min_bytes = config.uploads.min_chunk.bytes();
-    if config.redirects.enabled {
-        let redirects = &config.redirects;
-        settings.redirects = Some(Redirects {
-            min_bytes: redirects.min_size.bytes(),
-            expires: redirects.expires.duration(),
-            except: redirects.except.clone(),
-        });
-    }
+    settings.redirects = redirects(config);
     settings
 }
 
-fn pypi(config: &Config) -> strongroom_pypi::Settings {
-    let redirects = &config.redirects;
+fn pypi(config: &Config, app: &App) -> strongroom_pypi::Settings {
     let mut settings = strongroom_pypi::Settings::default();
     settings.file_max_bytes = config.pypi.max_file.bytes();
     settings.page_cache_bytes = config.pypi.page_cache.bytes();
-    settings.redirects = redirects.enabled.then(|| strongroom_pypi::Redirects {
-        min_bytes: redirects.min_size.bytes(),
-        expires: redirects.expires.duration(),
+    settings.redirects = redirects(config);
+    // Clients are told one audience, whichever issuer they have.
+    let audience = config.workload_issuers.iter().find_map(|issuer| issuer.audience.clone());
+    settings.trusted_publishing = audience.map(|audience| strongroom_pypi::TrustedPublishing {
+        workloads: app.workloads.clone(),
+        audience,
     });
     settings
+}
+
+fn redirects(config: &Config) -> Option<Redirects> {
+    let redirects = &config.redirects;
+    redirects.enabled.then(|| Redirects {
+        min_bytes: redirects.min_size.bytes(),
+        expires: redirects.expires.duration(),
+        except: redirects.except.clone(),
+    })
 }
 
 fn limits(config: &config::Limits) -> Limits {

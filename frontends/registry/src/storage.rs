@@ -168,11 +168,17 @@ fn password(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
     if let Some(password) = std::env::var(POSTGRES_PASSWORD).ok().filter(|text| !text.is_empty()) {
         return Ok(Some(Secret::new(password)));
     }
-    let Some(file) = file else { return Ok(None) };
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::usage(format!("postgres.password_file {}: {error}", file.display()))
-    })?;
-    Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+    file.map(|file| secret_in(file, "postgres.password_file")).transpose()
+}
+
+/// The secret in a file that a setting names, without the end of its line.
+pub(crate) fn secret_in(file: &Path, setting: &str) -> Result<Secret, Failure> {
+    let bad = |why: &str| Failure::usage(format!("{setting} {}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| bad(&error.to_string()))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(bad("it is empty")),
+        secret => Ok(Secret::new(secret.to_owned())),
+    }
 }
 
 fn with_password(url: &str, password: &Secret) -> Result<String, Failure> {

@@ -8,7 +8,9 @@ use crate::config::Config;
 use crate::console::Bar;
 use crate::data::DataFolder;
 use crate::failure::{FINDINGS, Failure};
-use crate::ops::{BackupVerb, Command, Hidden, Outcome, Run, Step, Told, UserVerb};
+use crate::ops::{
+    BackupVerb, Command, Hidden, Outcome, PythonVerb, Run, Step, Told, UpstreamVerb, UserVerb,
+};
 use crate::{carry, console, control};
 
 /// The longest password that is read from standard input, in bytes.
@@ -32,8 +34,8 @@ pub(crate) async fn run(
     let bar = Bar::new(json);
     let tell = |told: Told| match told {
         Told::Line(line) => console::say(&format!("{line}\n")),
-        Told::Progress { phase, done, bytes } => {
-            bar.show(&phase, done, bytes);
+        Told::Progress { phase, done, bytes, part } => {
+            bar.show(&phase, done, bytes, part);
             Ok(())
         }
     };
@@ -79,16 +81,21 @@ pub(crate) fn reads_password(command: &Command) -> bool {
         Command::User(
             UserVerb::Create { password_stdin: true, .. }
                 | UserVerb::ResetPassword { password_stdin: true, .. }
-        )
+        ) | Command::Python(PythonVerb::Upstream(UpstreamVerb::Set { password_stdin: true, .. }))
     )
 }
 
 /// Takes a password from standard input, where that was asked for.
 pub(crate) fn read_password(command: &mut Command) -> Result<(), Failure> {
-    let Command::User(
+    let (Command::User(
         UserVerb::Create { password_stdin: true, password, .. }
         | UserVerb::ResetPassword { password_stdin: true, password, .. },
-    ) = command
+    )
+    | Command::Python(PythonVerb::Upstream(UpstreamVerb::Set {
+        password_stdin: true,
+        password,
+        ..
+    }))) = command
     else {
         return Ok(());
     };

@@ -10,43 +10,16 @@
 
 mod support;
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
-use support::{PASSWORD, Served};
-
-/// Runs a verb at `server`; `input` is its standard input.
-fn verb(server: &str, home: &Path, input: &str, verb: &[&str]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
-        .args(["--server", server, "--json"])
-        .args(verb)
-        .env("XDG_CONFIG_HOME", home)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A verb that reads nothing may be gone already.
-    let _gone = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-#[track_caller]
-fn json(output: &Output) -> Value {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use support::{PASSWORD, Served, json, verb_at};
 
 #[test]
 fn threat_c25_a_sign_in_is_a_token_in_a_file_and_verbs_go_by_it() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(&folder.path().join("data"), "127.0.0.1:0");
     let (server, home) = (format!("http://{}", served.address), folder.path().join("home"));
-    let run = |input: &str, words: &[&str]| verb(&server, &home, input, words);
+    let run = |input: &str, words: &[&str]| verb_at(&server, &home, input, words);
 
     let unknown = run("", &["org", "list"]);
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("login"), "{unknown:?}");
@@ -77,5 +50,41 @@ fn threat_c25_a_sign_in_is_a_token_in_a_file_and_verbs_go_by_it() {
 
     json(&run(&format!("{PASSWORD}\n"), &["logout", "--ask-password"]));
     assert!(!run("", &["org", "list"]).status.success());
+    served.kill();
+}
+
+#[test]
+fn python_projects_and_upstreams_are_managed_from_afar_as_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let served = Served::start(&data, "127.0.0.1:0");
+    let (server, home) = (format!("http://{}", served.address), folder.path().join("home"));
+    let run = |input: &str, words: &[&str]| verb_at(&server, &home, input, words);
+    json(&run(&format!("{PASSWORD}\n"), &["login", "--username", "admin"]));
+
+    let url = "https://index.example/simple/";
+    let mut set = vec!["python", "upstream", "set", "default/main", url, "--deny", "acme-*"];
+    set.extend(["--cool-down", "7", "--fresh", "5m", "--username", "reader", "--password-stdin"]);
+    let made = json(&run("hunter22\n", &set));
+    assert_eq!((&made["cool_down_days"], &made["fresh_seconds"]), (&7.into(), &300.into()));
+    // The same here, beside the server; and no password anywhere.
+    let shown = support::verb(&data, &["python", "upstream", "show", "default/main", "--json"]);
+    let shown = json(&shown);
+    assert_eq!((&shown["url"], &shown["username"]), (&url.into(), &"reader".into()));
+    assert_eq!(shown["deny"], serde_json::json!(["acme-*"]));
+    assert!(!shown.to_string().contains("hunter22"));
+    assert_eq!(json(&run("", &["python", "upstream", "show", "default/main"])), shown);
+    json(&run("", &["python", "upstream", "remove", "default/main"]));
+    let none = run("", &["python", "upstream", "show", "default/main"]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no upstream"), "{none:?}");
+
+    let absent = run("", &["python", "yank", "default/main", "foo", "--all"]);
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("default/main/foo"), "{absent:?}");
+    let twice = run("", &["python", "yank", "default/main", "foo", "--all", "--as", "user:admin"]);
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("--as"), "{twice:?}");
+    let nobody = support::verb(&data, &["python", "yank", "default/main", "foo", "--all"]);
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("--as"), "{nobody:?}");
+    let log = std::fs::read_to_string(&served.log).unwrap();
+    assert!(!log.contains("hunter22"), "{log}");
     served.kill();
 }

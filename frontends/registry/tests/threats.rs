@@ -385,3 +385,47 @@ fn threat_c25_no_secret_is_left_in_a_log_an_answer_the_trail_or_the_data() {
     let pair = pair.trim_start_matches("Authorization: Basic ").trim();
     assert!(places.iter().all(|(_, bytes)| !String::from_utf8_lossy(bytes).contains(pair)));
 }
+
+#[test]
+fn threat_c18_nothing_that_was_pushed_is_ever_a_page() {
+    let home = tempfile::tempdir().unwrap();
+    let served = Served::start(&home.path().join("data"), "127.0.0.1:0");
+    let page = b"<html><script>alert(1)</script>";
+    push_blob(&served, page);
+    push_blob(&served, b"{}");
+    let (config, layer) = (digest(b"{}"), digest(page));
+    let text = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"text/html",
+"config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{config}","size":2}},
+"layers":[{{"mediaType":"text/html","digest":"{layer}","size":{}}}],
+"annotations":{{"org.opencontainers.image.title":"<script>alert(1)</script>"}}}}"#,
+        page.len()
+    );
+    let put =
+        served.ask("PUT /v2/default/main/app/manifests/page.html", MANIFEST, text.as_bytes(), true);
+    assert_eq!(put.0, 201, "{put:?}");
+    let html = "Accept: text/html,*/*\r\n";
+    let mut whole = 0;
+    for path in [
+        &format!("/v2/default/main/app/blobs/{layer}"),
+        "/v2/default/main/app/manifests/page.html",
+        "/v2/default/main/app/tags/list",
+        &format!("/v2/default/main/app/referrers/{layer}"),
+        "/v2/%3Cscript%3Ealert(1)%3C/script%3E",
+        "/%3Cscript%3Ealert(1)%3C/script%3E",
+        "/api/v1/organisations/default/registries/main/repositories/app/manifests",
+        "/api/v1/%3Cscript%3Ealert(1)%3C/script%3E",
+        "/pypi/default/main/simple/",
+        "/v2/token?service=%3Cscript%3E&scope=%3Cscript%3E",
+        "/healthz",
+    ] {
+        let (status, head, body) = served.ask(&format!("GET {path}"), html, b"", true);
+        assert!(head.contains("x-content-type-options: nosniff"), "{path}: {head}");
+        assert!(head.contains("content-security-policy: default-src 'none';"), "{path}: {head}");
+        let kind = head.lines().find(|line| line.starts_with("content-type:")).unwrap_or_default();
+        let body = String::from_utf8_lossy(&body);
+        assert!(!kind.contains("html") || !body.contains("<script"), "{path}: {kind}: {body}");
+        whole += u16::from(status == 200);
+    }
+    assert!(whole >= 6, "{whole}");
+}

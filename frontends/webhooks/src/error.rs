@@ -2,8 +2,7 @@
 
 use strongroom_engine::Error;
 use strongroom_identity::seal::SealError;
-
-use crate::target::TargetError;
+use strongroom_outbound::{ConnectError, TargetError};
 
 /// A failed call. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +41,7 @@ pub enum WebhookError {
         /// Why not.
         reason: String,
     },
-    /// There is no certificate to trust, so no receiver could be believed.
-    #[error("TLS to webhooks' receivers: {reason}")]
-    Tls {
-        /// Why not.
-        reason: String,
-    },
+    /// No receiver could be connected to.
+    #[error("connections to webhooks' receivers: {0}")]
+    Connect(#[from] ConnectError),
 }

@@ -18,9 +18,9 @@ use strongroom_engine::seam::{Seams, Timestamp};
 use strongroom_engine::{Engine, Error};
 use strongroom_http::auth::Secret;
 use strongroom_identity::seal::MasterKey;
+use strongroom_outbound::{Resolver, SystemResolver, Target, TargetError};
 use tokio::sync::Notify;
 
-use crate::connect::{Resolver, SystemResolver};
 use crate::error::WebhookError;
 use crate::event::{KINDS, Message, USUAL};
 use crate::metrics;
@@ -30,7 +30,6 @@ use crate::records::{
 use crate::send::Sender;
 use crate::settings::Settings;
 use crate::signature::SigningKey;
-use crate::target::{Target, TargetError};
 
 /// The most hooks of one registry.
 const MAX_HOOKS: usize = 20;
@@ -377,7 +376,7 @@ impl Webhooks {
         let engine = &self.0.engine;
         let found = engine.registry_for(caller, organisation, registry, Action::Manage).await?;
         let (organisation_id, found) = found;
-        let source = format!("/{organisation}/{}", found.name);
+        let source = records::source(organisation, &found.name);
         let mut seen = self.0.hooks(organisation_id, found.id).await?;
         seen.row.source = source;
         Ok(seen)

@@ -7,8 +7,8 @@
 //! **Promises.** What happened while a hook was on is delivered at least once, whatever is killed, and in
 //! order within a repository; what a receiver does not take is offered again, ever more seldom, until the
 //! hook is switched off with a line in the trail, and from there again once it is switched on. No request
-//! goes to an address that is not public, unless the operator allowed it ([`address`]): the address that
-//! was checked is the one that is connected to, and redirects are not followed. A secret is sealed where
+//! goes to an address that is not public, unless the operator allowed it ([`strongroom_outbound`]): the
+//! address that was checked is the one that is connected to, and redirects are not followed. A secret is sealed where
 //! it is kept and shown once. Whoever asks about a hook must be allowed to manage its registry; to others
 //! it answers as what is not there.
 //!
@@ -17,8 +17,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod address;
-mod connect;
 mod dispatch;
 mod error;
 pub mod event;
@@ -29,14 +27,11 @@ mod schedule;
 mod send;
 mod settings;
 pub mod signature;
-mod target;
 #[cfg(test)]
 mod tests;
 
-pub use connect::{Resolver, SystemResolver};
 pub use error::WebhookError;
 pub use hooks::{Change, Hook, HookId, NewHook, Standing, Webhooks};
 pub use records::Delivery;
 pub use send::Answer;
 pub use settings::Settings;
-pub use target::{Target, TargetError};

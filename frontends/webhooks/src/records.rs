@@ -11,18 +11,20 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+pub(crate) use strongroom_engine::extension::record::encode;
+use strongroom_engine::extension::record::{self, Unreadable};
 use strongroom_engine::id::{ChainId, OrganisationId, RegistryId};
+use strongroom_engine::name::{OrganisationName, RegistryName};
 use strongroom_engine::seam::Timestamp;
+use strongroom_outbound::Target;
 
 use crate::error::WebhookError;
 use crate::hooks::HookId;
 use crate::send::Answer;
-use crate::target::Target;
 
 pub(crate) const NAMESPACE: &str = "webhooks";
 pub(crate) const HOOKS: &str = "hooks/";
 pub(crate) const SENDER: &str = "sender";
-const VERSION: u8 = 1;
 
 /// The hooks of one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,8 @@ const VERSION: u8 = 1;
 pub(crate) struct RegistryHooks {
     pub(crate) organisation: OrganisationId,
     pub(crate) registry: RegistryId,
-    /// `/organisation/registry`, as the hooks were last looked after: events' source.
+    /// `/organisation/registry`, as the hooks were last looked after: events' source where the names are
+    /// gone.
     pub(crate) source: String,
     pub(crate) hooks: Vec<HookRecord>,
 }
@@ -123,6 +126,11 @@ pub(crate) struct Lease {
     pub(crate) until: Timestamp,
 }
 
+/// What events name a registry by.
+pub(crate) fn source(organisation: &OrganisationName, registry: &RegistryName) -> String {
+    format!("/{organisation}/{registry}")
+}
+
 pub(crate) fn hooks_of(organisation: OrganisationId, registry: RegistryId) -> String {
     format!("{HOOKS}{organisation}/{registry}")
 }
@@ -135,20 +143,8 @@ pub(crate) fn recent(hook: HookId) -> String {
     format!("recent/{hook}")
 }
 
-pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    serde_json::to_writer(&mut bytes, record).expect("our records are JSON, and memory grows");
-    bytes
-}
-
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WebhookError> {
-    let damaged = |reason: String| WebhookError::Damaged { reason };
-    match bytes.split_first() {
-        Some((&VERSION, json)) => {
-            serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))
-        }
-        _ => Err(damaged("it is of a version that this program does not know".to_owned())),
-    }
+    record::decode(bytes).map_err(|Unreadable { reason }| WebhookError::Damaged { reason })
 }
 
 #[cfg(test)]

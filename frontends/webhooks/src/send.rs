@@ -11,15 +11,14 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use strongroom_engine::seam::Timestamp;
+use strongroom_outbound::{ConnectError, Connector, Resolver, Target};
 use tokio::time::{Instant, timeout};
 
-use crate::connect::{Connector, Resolver};
 use crate::error::WebhookError;
 use crate::event::{MEDIA_TYPE, Message};
 use crate::metrics;
 use crate::settings::Settings;
 use crate::signature::{SigningKey, seconds, signatures};
-use crate::target::Target;
 
 /// What is read of an answer's body, so that its end can be seen; it is not looked at.
 const MAX_BODY: usize = 4 << 10;
@@ -84,6 +83,18 @@ impl std::fmt::Display for Answer {
             Self::TimedOut => "took too long",
             Self::Broken => "gave no answer of HTTP",
         })
+    }
+}
+
+impl From<ConnectError> for Answer {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Forbidden => Self::Forbidden,
+            ConnectError::Unresolved => Self::Unresolved,
+            ConnectError::Tls => Self::Tls,
+            // The rest, and what may come to be: there was no connection.
+            _ => Self::Unreachable,
+        }
     }
 }
 

@@ -20,10 +20,10 @@ use strongroom_engine::name::{OrganisationName, RegistryName};
 use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
 use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
 use strongroom_identity::seal::MasterKey;
+use strongroom_outbound::Resolver;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::Resolver;
 use crate::dispatch::Ended;
 use crate::hooks::{Hook, HookId, NewHook, Webhooks};
 use crate::settings::Settings;

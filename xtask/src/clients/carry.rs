@@ -8,12 +8,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use strongroom_servers::{Bucket, Database};
 
 use super::Scene;
 use super::nodes::{push, read_back};
 use crate::registry::{Registry, Setup};
-use crate::run;
-use crate::servers::{Bucket, Database};
+use crate::{run, servers};
 
 /// What is carried: enough that it takes a while.
 const IMAGES: u32 = 20;
@@ -41,8 +41,8 @@ pub fn check(scene: &mut Scene) -> Result<()> {
     scene.registry.verb(&["backup", "create", &backup, "--with-master-key"])?;
     scene.registry.stop()?;
 
-    let bucket = Bucket::minio()?;
-    let databases = [Database::start()?, Database::start()?];
+    let bucket = servers::minio()?;
+    let databases = [servers::database()?, servers::database()?];
     let [copied, restored] = &databases;
     let places = Places { program: scene.program.clone(), folder: scene.path(""), images };
     let source = places.make("data", None, None)?;
@@ -93,12 +93,12 @@ impl Places {
         let mut text = format!("data = \"{}\"\n", data.display());
         let mut setup = Setup::default().with("STRONGROOM_REDIRECTS_ENABLED", "false");
         if let Some(bucket) = bucket {
-            text.push_str(&bucket.settings(name));
-            setup = bucket.setup(setup).with("STRONGROOM_S3_PREFIX", name);
+            text.push_str(&servers::bucket_settings(bucket, name));
+            setup = setup.on_bucket(bucket).with("STRONGROOM_S3_PREFIX", name);
         }
         if let Some(database) = database {
-            text.push_str(&database.settings());
-            setup = database.setup(setup);
+            text.push_str(&servers::database_settings(database));
+            setup = setup.on_database(database);
         }
         let settings = self.folder.join(format!("{name}.toml"));
         std::fs::write(&settings, text)?;

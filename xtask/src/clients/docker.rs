@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use strongroom_servers::wait;
 
 use super::{Scene, contains, sysroot};
-use crate::registry::{HOME, PASSWORD, USER, wait};
+use crate::registry::{HOME, PASSWORD, USER};
 use crate::site::Ground;
 use crate::{run, tools};
 
@@ -156,14 +157,14 @@ fn path(path: &Path) -> Result<String> {
 
 /// A docker engine of our own: no network bridge, plain copies for layers, all its files in one
 /// folder, ended by its own process id.
-struct Engine {
+pub(super) struct Engine {
     client: PathBuf,
     folder: PathBuf,
     daemon: Child,
 }
 
 impl Engine {
-    fn start(folder: &Path) -> Result<Self> {
+    pub(super) fn start(folder: &Path) -> Result<Self> {
         let docker = tools::docker()?;
         std::fs::create_dir_all(folder)?;
         let log = std::fs::File::create(folder.join("dockerd.log"))?;
@@ -199,6 +200,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Where all its files are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn run(&self, arguments: &[&str]) -> Result<()> {
         run::show(&mut self.command(arguments))
     }
@@ -212,7 +218,8 @@ impl Engine {
         self.output(&["image", "inspect", "--format", "{{.Id}}", image])
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The client, to be told more.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.client);
         command
             .args(arguments)
@@ -225,7 +232,8 @@ impl Engine {
         command
     }
 
-    fn stop(mut self) -> Result<()> {
+    /// Ends it, and fails unless it ends well.
+    pub(super) fn stop(mut self) -> Result<()> {
         self.end()
     }
 

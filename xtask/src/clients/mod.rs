@@ -4,7 +4,9 @@
 
 mod carry;
 mod cluster;
+mod cognito;
 mod cosign;
+mod crowd;
 mod docker;
 mod helm;
 mod large;
@@ -14,6 +16,8 @@ mod python;
 mod redirect;
 mod resume;
 mod schemathesis;
+mod signups;
+mod upstream;
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -25,16 +29,18 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use ureq::SendBody;
 
-use crate::registry::{self, HOME, Setup};
+use crate::http::{Client, expect};
+use crate::registry::{self, HOME, PASSWORD, Setup, USER};
 use crate::run;
 use crate::site::{Ground, Site};
 
 /// Arguments of `cargo xtask clients`.
 #[derive(Args)]
 pub struct ClientsArgs {
-    /// oras, resume, redirect, nodes, carry, docker, helm, cosign, schemathesis, python, large, or all; carry, schemathesis, python and
-    /// large are part of all where `STRONGROOM_LONG` is set
+    /// Which to run, or all: a name that there is not is answered with those there are. The long ones are
+    /// part of all where `STRONGROOM_LONG` is set
     #[arg(num_args = 1.., default_value = "all")]
     clients: Vec<String>,
     /// A server to test in place of the one built from this checkout
@@ -51,26 +57,35 @@ const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("resume", resume::check, &Ground::ALL),
     ("redirect", redirect::check, &[Ground::Bucket, Ground::OtherBucket]),
     ("nodes", nodes::check, &[Ground::Nodes]),
+    ("crowd", crowd::check, &[Ground::Nodes]),
     ("carry", carry::check, &[Ground::Folder]),
     ("docker", docker::check, &Ground::ALL),
     ("helm", helm::check, &Ground::ALL),
     ("cosign", cosign::check, &[Ground::Folder]),
+    ("signups", signups::check, &[Ground::Folder]),
+    ("cognito", cognito::check, &[Ground::Folder]),
     ("large", large::check, &[Ground::Bucket]),
     ("schemathesis", schemathesis::check, &[Ground::Folder]),
     ("python", python::check, &Ground::ALL),
+    ("upstream", upstream::check, &[Ground::Folder]),
 ];
 
-/// Those that run by name, or where `STRONGROOM_LONG` is set: too long for each run, or not yet proven.
-const LONG: &[&str] = &["carry", "large", "python", "schemathesis"];
+/// Those that run by name, or where `STRONGROOM_LONG` is set: too long for each run.
+const LONG: &[&str] = &["carry", "large"];
 
 /// How the registry of a client's test is set up.
-fn setup(ground: Ground) -> Setup {
-    match ground {
+fn setup(client: &str, ground: Ground) -> Setup {
+    let setup = match ground {
         Ground::Folder => Setup::default(),
         Ground::Bucket | Ground::OtherBucket => {
             Setup::default().with("STRONGROOM_REDIRECTS_MIN_SIZE", "0B")
         }
         Ground::Nodes => Setup::default().with("STRONGROOM_REDIRECTS_ENABLED", "false"),
+    };
+    if client == "crowd" {
+        setup.with("STRONGROOM_POSTGRES_STATEMENT_TIMEOUT", "2s")
+    } else {
+        setup
     }
 }
 
@@ -98,19 +113,19 @@ pub fn clients(args: &ClientsArgs) -> Result<()> {
             let name = format!("{client} ({})", ground.name());
             println!("\n--- {name}");
             let start = Instant::now();
-            let result = Scene::new(&program, *ground).and_then(|scene| scene.play(*check));
+            let result = Scene::new(&program, client, *ground).and_then(|scene| scene.play(*check));
             let took = start.elapsed().as_secs_f64();
             match result {
                 Ok(()) => println!("--- {name}: passed in {took:.1} s"),
                 Err(error) => {
                     println!("--- {name}: FAILED after {took:.1} s: {error:#}");
-                    failed.push(name);
+                    failed.push(format!("{name}: {error:#}"));
                 }
             }
         }
     }
     if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
+        bail!("{} failed:\n{}", failed.len(), failed.join("\n"));
     }
     Ok(())
 }
@@ -129,9 +144,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(program: &Path, ground: Ground) -> Result<Self> {
+    fn new(program: &Path, client: &str, ground: Ground) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("strongroom-clients-").tempdir()?;
-        let registry = Site::start(program, folder.path(), ground, setup(ground))?;
+        let registry = Site::start(program, folder.path(), ground, setup(client, ground))?;
         Ok(Self { program: program.to_owned(), folder, ground, registry })
     }
 
@@ -217,6 +232,14 @@ fn measure(reader: impl Read) -> Result<(u64, String)> {
         hasher.update(&buffer[..read]);
         length += read as u64;
     }
+}
+
+/// The page of a Python project at a registry, in the form that `accept` asks for.
+fn simple_page(address: &str, project: &str, accept: &str) -> Result<String> {
+    let path = format!("/pypi/{HOME}/simple/{project}/");
+    let client = Client::new(address, USER, PASSWORD);
+    let page = client.send("GET", &path, &[("accept", accept)], SendBody::none())?;
+    Ok(expect(page, 200)?.body_mut().read_to_string()?)
 }
 
 /// Fails unless `text` has `wanted` in it.

@@ -23,7 +23,7 @@ const KILLS_LONG: u64 = 50;
 /// How many clients push at once.
 const CLIENTS: u64 = 4;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const BYTES: &str = "application/octet-stream";
+pub(super) const BYTES: &str = "application/octet-stream";
 /// The nodes stay dead and alive about so long.
 const WHILE: Duration = Duration::from_millis(400);
 
@@ -81,7 +81,9 @@ fn trouble(scene: &mut Scene, kills: u64) -> Result<()> {
         node.restart()?;
         if kill == kills / 2 {
             sleep(WHILE);
-            scene.registry.database()?.crash_and_restart()?;
+            let database = scene.registry.database()?;
+            database.crash();
+            database.run()?;
         }
     }
     sleep(WHILE);
@@ -168,6 +170,6 @@ pub(super) fn read_back(client: &Client, tag: &str, wanted: &str, blob: &[u8]) -
     Ok(())
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", const_hex::encode(Sha256::digest(bytes)))
 }

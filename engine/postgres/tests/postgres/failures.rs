@@ -70,9 +70,9 @@ async fn a_server_that_dies_under_load_loses_nothing_that_was_acknowledged() {
         .collect();
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(700)).await;
-        server.kill();
+        server.crash();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        server.run();
+        server.run().unwrap();
     }
     tokio::time::sleep(Duration::from_millis(700)).await;
     over.store(true, Ordering::Relaxed);
@@ -103,7 +103,7 @@ async fn a_server_that_is_away_is_said_so_at_once_and_found_again() {
     let mut server = Server::start();
     let store = server.store().await;
     store.commit(put("before")).await.unwrap();
-    server.kill();
+    server.crash();
 
     let start = Instant::now();
     let committed = store.commit(put("while")).await;
@@ -116,7 +116,7 @@ async fn a_server_that_is_away_is_said_so_at_once_and_found_again() {
     assert!(matches!(asked, Err(MetaError::Unavailable(_))), "{asked:?}");
     assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
 
-    server.run();
+    server.run().unwrap();
     store.commit(put("after")).await.unwrap();
     assert!(store.get(b"before").await.unwrap().is_some());
     assert!(store.get(b"while").await.unwrap().is_none());

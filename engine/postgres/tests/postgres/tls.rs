@@ -40,8 +40,8 @@ async fn each_mode_trusts_as_much_as_it_says() {
     std::fs::write(&other_roots, others).unwrap();
     install(&server, &certificate, &key);
     server.execute("ALTER SYSTEM SET ssl = on").await;
-    server.kill();
-    server.run();
+    server.crash();
+    server.run().unwrap();
 
     for (name, roots) in [
         ("disable", None),
@@ -63,8 +63,8 @@ async fn each_mode_trusts_as_much_as_it_says() {
     let (authority, certificate, key) = certificates(&["db.example"]);
     std::fs::write(&our_roots, authority).unwrap();
     install(&server, &certificate, &key);
-    server.kill();
-    server.run();
+    server.crash();
+    server.run().unwrap();
     PostgresStore::open(mode("verify-ca", Some(&our_roots))).await.unwrap();
     PostgresStore::open(mode("verify-full", Some(&our_roots))).await.unwrap_err();
 }

@@ -10,4 +10,5 @@ mod proxy;
 mod server;
 
 pub use proxy::{Call, Fault, FaultProxy, Operation};
-pub use server::{Server, ServerKind};
+pub use server::Server;
+pub use strongroom_servers::{Bucket, S3Kind};

@@ -43,6 +43,24 @@ pub enum Operation {
     Other,
 }
 
+impl Operation {
+    /// All that an installation asks of S3.
+    pub const ASKED: [Self; 12] = [
+        Self::HeadObject,
+        Self::GetObject,
+        Self::PutObject,
+        Self::CopyObject,
+        Self::DeleteObject,
+        Self::CreateMultipartUpload,
+        Self::UploadPart,
+        Self::UploadPartCopy,
+        Self::CompleteMultipartUpload,
+        Self::AbortMultipartUpload,
+        Self::ListObjectsV2,
+        Self::ListMultipartUploads,
+    ];
+}
+
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {

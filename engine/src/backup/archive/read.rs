@@ -82,6 +82,11 @@ impl<R: Read> ArchiveReader<R> {
         &self.header
     }
 
+    /// How many bytes of the archive were read.
+    pub(in crate::backup) fn position(&self) -> u64 {
+        self.at
+    }
+
     /// The next entry; `None` once all of the archive was read and is proven to be whole.
     pub fn next_entry(&mut self) -> Result<Option<ArchiveEntry>, ArchiveError> {
         if self.done {

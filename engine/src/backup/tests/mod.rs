@@ -1,6 +1,7 @@
 //! Backups, restores and copies over a small world.
 
 mod copying;
+mod measured;
 mod pinning;
 mod restoring;
 

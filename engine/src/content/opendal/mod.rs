@@ -16,9 +16,9 @@
 //! keys are used once, and sizes and digests are the proof. A service that takes an object only
 //! in one piece (opendal's `write_can_multi`) refuses what is written in more than one.
 
+mod listing;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use futures::stream::{self, StreamExt};
 use opendal::{Buffer, ErrorKind, Operator};
 use serde::{Deserialize, Serialize};
 
+use self::listing::Page;
 use self::writer::PartWriter;
 use super::{BlobStore, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, StoreError, WriteState};
 use crate::seam::{Entropy, Seams};
@@ -201,35 +202,6 @@ impl OpendalStore {
         }
         Ok(())
     }
-
-    /// The first `limit` keys of a listing that may come in any order.
-    async fn first_keys(
-        &self,
-        prefix: &str,
-        after: Option<&ObjectKey>,
-        limit: usize,
-    ) -> Result<BTreeMap<ObjectKey, Option<u64>>, opendal::Error> {
-        let base = prefix.rfind('/').and_then(|end| prefix.get(..=end)).unwrap_or("/");
-        let mut asked = self.operator.lister_with(base).recursive(true);
-        if let Some(after) = after
-            && self.operator.info().capability().list_with_start_after
-        {
-            asked = asked.start_after(after.as_str());
-        }
-        let mut lister = asked.await?;
-        let mut first = BTreeMap::new();
-        while let Some(entry) = lister.try_next().await? {
-            let (path, metadata) = entry.into_parts();
-            let Some(key) = ObjectKey::new(path) else { continue };
-            if key.as_str().starts_with(prefix) && Some(&key) > after && !metadata.is_dir() {
-                first.insert(key, metadata.is_file().then(|| metadata.content_length()));
-                if first.len() > limit {
-                    first.pop_last();
-                }
-            }
-        }
-        Ok(first)
-    }
 }
 
 #[async_trait]
@@ -342,9 +314,10 @@ impl BlobStore for OpendalStore {
         after: Option<&ObjectKey>,
         limit: usize,
     ) -> Result<Vec<ObjectEntry>, StoreError> {
-        let unlisted = |error: opendal::Error| StoreError::Unlisted { reason: error.to_string() };
+        let mut page = Page::new(&self.operator, prefix, after, limit);
+        page.fill().await.map_err(|error| StoreError::Unlisted { reason: error.to_string() })?;
         let mut entries = Vec::new();
-        for (key, size) in self.first_keys(prefix, after, limit).await.map_err(unlisted)? {
+        for (key, size) in page.found {
             // Not every service tells sizes in its listing.
             let size = match size {
                 Some(size) => Some(size),

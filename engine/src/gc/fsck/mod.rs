@@ -24,8 +24,8 @@ use crate::audit::trimmed_before;
 use crate::audit::verify::verify;
 use crate::core::Core;
 use crate::error::Error;
-use crate::gc::walk::Pages;
-use crate::gc::{Progress, Tally, Watch};
+use crate::gc::walk::{Pages, next_organisation};
+use crate::gc::{Extent, Progress, Tally, Watch};
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
 use crate::meta::{Key, MetaRead, Row, prefix_range};
@@ -165,6 +165,8 @@ struct Check<'a> {
     view: &'a dyn MetaRead,
     watch: Watch<'a>,
     deep: bool,
+    /// About how many rows there are, those of the trail among them; 0 where the store can't tell.
+    rows: u64,
     report: FsckReport,
 }
 
@@ -192,10 +194,11 @@ impl Engine {
     pub async fn fsck(&self, options: &FsckOptions, watch: Watch<'_>) -> Result<FsckReport, Error> {
         let view = self.core.meta.snapshot().await?;
         let (core, view, deep) = (&*self.core, &*view, options.deep);
-        let mut check = Check { core, view, watch, deep, report: FsckReport::default() };
+        let rows = view.about_rows().await?.unwrap_or(0);
+        let mut check = Check { core, view, watch, deep, rows, report: FsckReport::default() };
         check.globals().await?;
         let mut after: Option<OrganisationId> = None;
-        while let Some(id) = check.next_organisation(after).await? {
+        while let Some(id) = next_organisation(view, after).await? {
             after = Some(id);
             check.organisation(id).await?;
         }
@@ -246,24 +249,10 @@ impl Check<'_> {
     }
 
     fn progress(&self, phase: &'static str) {
-        let done = self.report.counts.rows;
-        (self.watch)(&Progress { phase, done, bytes: self.report.counts.contents.bytes });
-    }
-
-    async fn next_organisation(
-        &mut self,
-        after: Option<OrganisationId>,
-    ) -> Result<Option<OrganisationId>, Error> {
-        let mut range = prefix_range(&keys::organisations());
-        if let Some(after) = after {
-            range.start = prefix_range(&keys::organisation_rows(after)).end;
-        }
-        let rows = self.view.scan(range, 1).await?;
-        let Some((key, _)) = rows.first() else { return Ok(None) };
-        match number_at(key, 1) {
-            Some(id) => Ok(Some(OrganisationId(id))),
-            None => Err(Error::Corrupted("a key of an organisation is too short".to_owned())),
-        }
+        let counts = &self.report.counts;
+        let extent = Extent::of(counts.rows + counts.lines, self.rows);
+        let (done, bytes) = (counts.rows, counts.contents.bytes);
+        (self.watch)(&Progress { phase, done, bytes, extent });
     }
 
     async fn organisation(&mut self, id: OrganisationId) -> Result<(), Error> {

@@ -6,8 +6,8 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::epoch;
 use crate::error::Error;
-use crate::gc::Progress;
 use crate::gc::orphans::{PAGE_OBJECTS, Verdict, judge};
+use crate::gc::{Extent, Progress};
 use crate::id::OrganisationId;
 use crate::keys;
 use crate::records::{BlobRecord, BlobState, Record};
@@ -68,7 +68,10 @@ impl Check<'_> {
                 }
             }
             let (done, bytes) = (counts.objects.count, counts.objects.bytes);
-            (self.watch)(&Progress { phase: "objects", done, bytes });
+            // What the rows name; garbage comes on top.
+            let named = counts.contents.count + counts.copies.count + counts.uploads.count;
+            let extent = Extent::of(done, named);
+            (self.watch)(&Progress { phase: "objects", done, bytes, extent });
         }
     }
 }

@@ -4,7 +4,9 @@ mod checking;
 mod collecting;
 mod healing;
 mod leasing;
+mod measured;
 mod racing;
+mod scrubbing;
 
 use std::time::Duration;
 

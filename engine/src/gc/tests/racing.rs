@@ -6,7 +6,7 @@ use crate::change::{Change, Seen};
 use crate::digest::Digest;
 use crate::gc::CollectReport;
 use crate::gc::content::Content;
-use crate::graph::{Unlinked, unlink};
+use crate::graph::{Closely, Unlinked, unlink};
 use crate::id::{RegistryId, RepositoryId};
 use crate::keys;
 use crate::records::{BlobRecord, BlobState, LinkRecord, NameRecord};
@@ -24,7 +24,7 @@ async fn condemned_link(world: &World, digest: &Digest) -> Seen<LinkRecord> {
     let core = &world.engine.core;
     let id = home(world, "api").await;
     let seen = core.read(keys::link(ACME, digest, id)).await.unwrap();
-    match unlink(core, ACME, id, digest, &seen).await.unwrap() {
+    match unlink(core, ACME, id, digest, &seen, Closely::Number).await.unwrap() {
         Unlinked::Condemned(link) => link,
         other => panic!("{other:?}"),
     }

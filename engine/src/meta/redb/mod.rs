@@ -30,7 +30,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use ::redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata as _,
+    StorageBackend, TableDefinition,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -226,6 +227,12 @@ fn scan(rows: &Rows, range: Range<Key>, limit: usize) -> Result<Vec<Row>, ::redb
     Ok(found)
 }
 
+/// How many rows there are, which the table knows: less the one that is hidden.
+fn count(rows: &Rows) -> Result<u64, ::redb::Error> {
+    let hidden = u64::from(rows.get(COMMITS)?.is_some());
+    Ok(rows.len()? - hidden)
+}
+
 /// Runs a scan of `limit` rows where it does not hold up the caller's thread.
 async fn off_the_thread<T: Send + 'static>(
     limit: usize,
@@ -256,6 +263,10 @@ impl MetaRead for RedbStore {
             found
         })
         .await
+    }
+
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        self.read(count).await.map(Some)
     }
 }
 
@@ -313,6 +324,13 @@ impl MetaStore for RedbStore {
     async fn compact(&self) -> Result<u64, MetaError> {
         self.ask(Request::Compact).await
     }
+
+    fn is_serving(&self) -> Result<(), MetaError> {
+        match &self.committer {
+            Some(committer) if !committer.is_finished() => Ok(()),
+            _ => Err(ended()),
+        }
+    }
 }
 
 fn writes_to(commit: &Commit, reserved: &[u8]) -> bool {
@@ -333,5 +351,9 @@ impl MetaRead for Snapshot {
         let limit = limit.min(MAX_SCAN_ROWS);
         let rows = self.0.clone();
         off_the_thread(limit, move || scan(&rows, range, limit).map_err(into_meta)).await
+    }
+
+    async fn about_rows(&self) -> Result<Option<u64>, MetaError> {
+        count(&self.0).map(Some).map_err(into_meta)
     }
 }

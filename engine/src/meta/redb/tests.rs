@@ -13,6 +13,20 @@ fn store_in(folder: &tempfile::TempDir) -> Arc<RedbStore> {
     Arc::new(RedbStore::open(folder.path().join("meta.redb"), Arc::new(SystemClock)).unwrap())
 }
 
+#[tokio::test]
+async fn it_knows_how_many_rows_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_in(&folder);
+    assert_eq!(store.about_rows().await.unwrap(), Some(0));
+    store.commit(commit(1)).await.unwrap();
+    let before = store.snapshot().await.unwrap();
+    store.commit(commit(2)).await.unwrap();
+    // A row and a line each; the ids of the last commits are nobody's.
+    let all = store.scan(prefix_range(b""), 10).await.unwrap();
+    assert_eq!((all.len(), store.about_rows().await.unwrap()), (4, Some(4)));
+    assert_eq!(before.about_rows().await.unwrap(), Some(2));
+}
+
 fn commit(number: u8) -> Commit {
     let mut commit = Commit::new(CommitId([number; 16]));
     commit.put.push((vec![number], Bytes::from(vec![number; 200])));
@@ -261,4 +275,29 @@ async fn the_stores_own_row_is_neither_seen_nor_written() {
     let mut own = Commit::new(CommitId([2; 16]));
     own.put.push((COMMITS.to_vec(), Bytes::new()));
     assert!(matches!(store.commit(own).await, Err(MetaError::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn a_committer_that_ended_is_told_of_though_reads_go_on() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&broken);
+    let store = RedbStore::with_backend_in(
+        RedbOptions::default(),
+        || Ok(::redb::backends::InMemoryBackend::new()),
+        move || {
+            assert!(!breaks.load(Ordering::SeqCst), "the disk's room is not to be had");
+            Ok(u64::MAX)
+        },
+        Arc::new(SystemClock),
+    )
+    .unwrap();
+    store.commit(commit(1)).await.unwrap();
+    store.is_serving().unwrap();
+    broken.store(true, Ordering::SeqCst);
+    assert!(matches!(store.commit(commit(2)).await, Err(MetaError::Unavailable(_))));
+    store.get(&[1]).await.unwrap().unwrap();
+    // Its thread answers a moment before it is gone.
+    while store.is_serving().is_ok() {
+        tokio::task::yield_now().await;
+    }
 }

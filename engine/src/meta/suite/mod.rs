@@ -41,6 +41,7 @@ pub async fn run<S: MetaStore + 'static>(make: impl AsyncFn() -> Arc<S>) {
     reads::many_keys_are_of_one_moment(make().await).await;
     reads::a_snapshot_stands_still(make().await).await;
     reads::an_odd_range_is_empty(make().await).await;
+    reads::rows_are_counted_as_far_as_that_is_known(make().await).await;
 
     commits::a_refused_commit_leaves_no_trace(make().await).await;
     commits::each_requirement_holds_or_conflicts(make().await).await;

@@ -34,6 +34,17 @@ pub(super) async fn an_odd_range_is_empty(store: Arc<dyn MetaStore>) {
     }
 }
 
+pub(super) async fn rows_are_counted_as_far_as_that_is_known(store: Arc<dyn MetaStore>) {
+    let mut rows = commit();
+    rows.put.extend((0..1000_u32).map(|n| (n.to_be_bytes().to_vec(), Bytes::from_static(b"v"))));
+    store.commit(rows).await.unwrap();
+    let view = store.snapshot().await.unwrap();
+    for about in [store.about_rows().await.unwrap(), view.about_rows().await.unwrap()] {
+        // Whoever guesses may be wrong, though not by much.
+        assert!(about.is_none_or(|rows| (500..=2000).contains(&rows)), "{about:?}");
+    }
+}
+
 pub(super) async fn a_prefix_is_scanned_whole_and_alone(store: Arc<dyn MetaStore>) {
     let longest = vec![u8::MAX; MAX_KEY_BYTES];
     let mut rows = commit();

@@ -1,23 +1,33 @@
 //! What is left of deleted organisations, registries and repositories, taken away behind.
 //!
-//! The collector calls [`purge`] before it walks. Whatever is [`Life::Deleting`] gets no new rows
+//! The collector calls [`purge`] before it walks, and goes on with it behind the walk; `pass` tells how it
+//! is bounded. Whatever is [`Life::Deleting`] gets no new rows
 //! (whatever brings one leans on its record), so each step can be repeated: a kill in the middle costs
 //! nothing, and the record goes last. Rows go before their objects: a crash between the two leaves
 //! garbage that the sweep of orphans finds, never a fact without its bytes.
 
 mod organisations;
+mod pass;
 mod registries;
 mod repositories;
 mod rows;
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use self::organisations::purge_organisation;
+pub(crate) use self::pass::Bounds;
+use self::pass::{Pass, place, set_turn, turn};
+#[cfg(test)]
+pub(crate) use self::pass::{PurgeRecord, Stage, Thing, TurnRecord};
 use self::registries::purge_registries;
-use self::repositories::purge_repositories;
-use self::rows::Pages;
+use self::repositories::{purge_repositories, purge_thing};
 use crate::change::{Attempt, Change, Seen};
 use crate::content::{ObjectKey, StoreError};
 use crate::core::Core;
 use crate::error::Error;
+use crate::gc::walk::{self, next_organisation};
 use crate::graph::stripe_of_organisation;
 use crate::id::OrganisationId;
 use crate::keys;
@@ -40,6 +50,8 @@ pub(crate) struct Purged {
     pub(crate) unreadable: u64,
     /// Objects that the store did not delete: they are orphans now, and swept as those.
     pub(crate) failed: u64,
+    /// Whether the bounds ended it before all was removed: another call goes on.
+    pub(crate) left: bool,
 }
 
 impl Purged {
@@ -52,6 +64,18 @@ impl Purged {
                 self.unreadable += 1;
                 None
             }
+        }
+    }
+
+    /// This and what `more` did behind it.
+    fn and(self, more: Self) -> Self {
+        Self {
+            rows: self.rows + more.rows,
+            objects: self.objects + more.objects,
+            bytes: self.bytes + more.bytes,
+            unreadable: more.unreadable,
+            failed: self.failed + more.failed,
+            left: more.left,
         }
     }
 
@@ -69,30 +93,81 @@ impl Purged {
     }
 }
 
-/// Removes what is left of all deleted organisations and registries, and makes live again what a
-/// crash left half way into a deletion. Dropping the future leaves the rest for the next call.
-pub(crate) async fn purge(core: &Core) -> Result<Purged, Error> {
-    let mut purged = Purged::default();
-    let mut after = None;
-    while let Some(id) = next_organisation(core, after).await? {
+/// Removes what is left of deleted organisations, registries and repositories within `bounds`, a turn
+/// for each organisation, and makes live again what a crash left half way into a deletion. Dropping
+/// the future leaves the rest for the next call.
+pub(crate) async fn purge(core: &Core, bounds: Bounds) -> Result<Purged, Error> {
+    let mut pass = Pass::new(core, bounds);
+    let first = turn(core).await?;
+    // From whose turn it is to the last, and then those before.
+    let mut after = first.and_then(|first| first.0.checked_sub(1)).map(OrganisationId);
+    let (mut again, mut turns) = (after.is_none(), 0_u64);
+    loop {
+        let Some(id) = next_organisation(&*core.meta, after).await? else {
+            if again {
+                break;
+            }
+            (again, after) = (true, None);
+            continue;
+        };
+        if again && turns > 0 && first.is_some_and(|first| id >= first) {
+            break;
+        }
+        if turns > 0 && pass.is_over() {
+            pass.purged.left = true;
+            set_turn(core, Some(id)).await?;
+            return Ok(pass.purged);
+        }
         after = Some(id);
-        let key = keys::organisation(id);
-        let Some(value) = core.meta.get(&key).await? else { continue };
-        let Some(row) = purged.read::<OrganisationRecord>(&key, value) else { continue };
-        let Some(record) = &row.value else { continue };
-        match record.life {
-            Life::Live => {
-                purge_repositories(core, id, &mut purged).await?;
-                purge_registries(core, id, &mut purged).await?;
-            }
-            Life::Closing => {
-                let live = OrganisationRecord { life: Life::Live, ..record.clone() };
-                reopen(core, id, &row, &live).await?;
-            }
-            Life::Deleting => purge_organisation(core, id, &row, &mut purged).await?,
+        turns += 1;
+        pass.begin_turn();
+        if !purge_one(&mut pass, id).await? {
+            pass.purged.left = true;
         }
     }
-    Ok(purged)
+    if first.is_some() {
+        set_turn(core, None).await?;
+    }
+    Ok(pass.purged)
+}
+
+/// As [`purge`], turn by turn, until nothing is left or so much time has passed.
+pub(crate) async fn purge_on(core: &Core, time: Duration) -> Result<Purged, Error> {
+    let until = Instant::now() + time;
+    let mut all = Purged::default();
+    loop {
+        let time = until.saturating_duration_since(Instant::now());
+        let round = purge(core, Bounds { time, ..Bounds::default() }).await?;
+        all = all.and(round);
+        if !all.left || Instant::now() >= until {
+            return Ok(all);
+        }
+    }
+}
+
+/// One organisation's turn; false where something is left.
+async fn purge_one(pass: &mut Pass<'_>, id: OrganisationId) -> Result<bool, Error> {
+    let key = keys::organisation(id);
+    let Some(value) = pass.core.meta.get(&key).await? else { return Ok(true) };
+    let Some(row) = pass.purged.read::<OrganisationRecord>(&key, value) else { return Ok(true) };
+    let Some(record) = &row.value else { return Ok(true) };
+    match record.life {
+        Life::Live => {
+            // What was begun first: its walk stands in the middle.
+            if let Some(at) = place(pass.core, id).await?
+                && !purge_thing(pass, id, at).await?
+            {
+                return Ok(false);
+            }
+            Ok(purge_repositories(pass, id).await? && purge_registries(pass, id).await?)
+        }
+        Life::Closing { .. } => {
+            let live = OrganisationRecord { life: Life::Live, ..record.clone() };
+            reopen(pass.core, id, &row, &live).await?;
+            Ok(true)
+        }
+        Life::Deleting => purge_organisation(pass, id, &row).await,
+    }
 }
 
 /// Makes live again what a crash left half way into a deletion: until then it would answer as
@@ -102,25 +177,29 @@ pub(crate) async fn reopen_all(core: &Core) -> Result<(), Error> {
     let mut after = None;
     // One that can't be read is not reopened, and keeps nobody else from starting.
     let mut seen = Purged::default();
-    while let Some(id) = next_organisation(core, after).await? {
+    while let Some(id) = next_organisation(&*core.meta, after).await? {
         after = Some(id);
         let key = keys::organisation(id);
         let Some(value) = core.meta.get(&key).await? else { continue };
         let Some(row) = seen.read::<OrganisationRecord>(&key, value) else { continue };
         match &row.value {
-            Some(record) if record.life == Life::Closing => {
+            Some(record) if matches!(record.life, Life::Closing { .. }) => {
                 let live = OrganisationRecord { life: Life::Live, ..record.clone() };
                 reopen(core, id, &row, &live).await?;
             }
             Some(record) if record.life == Life::Live => {}
             _ => continue,
         }
-        let mut pages = Pages::new(prefix_range(&keys::registries(id)));
-        while let Some(rows) = pages.next(core).await? {
+        let mut pages = walk::Pages::new(&*core.meta, prefix_range(&keys::registries(id)));
+        loop {
+            let rows = pages.next().await?;
+            if rows.is_empty() {
+                break;
+            }
             for (key, value) in rows {
                 let Some(row) = seen.read::<RegistryRecord>(&key, value) else { continue };
                 let Some(record) = &row.value else { continue };
-                if record.life == Life::Closing {
+                if matches!(record.life, Life::Closing { .. }) {
                     let live = RegistryRecord { life: Life::Live, ..record.clone() };
                     reopen(core, id, &row, &live).await?;
                 }
@@ -128,25 +207,6 @@ pub(crate) async fn reopen_all(core: &Core) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The organisation behind `after` in the order of ids; deleted ones too, and those whose record
-/// can't be read.
-pub(crate) async fn next_organisation(
-    core: &Core,
-    after: Option<OrganisationId>,
-) -> Result<Option<OrganisationId>, Error> {
-    let mut range = prefix_range(&keys::organisations());
-    if let Some(after) = after {
-        range.start = prefix_range(&keys::organisation_rows(after)).end;
-    }
-    let rows = core.meta.scan(range, 1).await?;
-    let Some((key, _)) = rows.first() else { return Ok(None) };
-    // `o`, the id, …: the record is the first of an organisation's rows.
-    let id = key.get(1..).and_then(|rest| rest.first_chunk::<8>().copied());
-    let id = id.map(u64::from_be_bytes).map(OrganisationId);
-    let id = id.ok_or_else(|| Error::Corrupted("a key of an organisation is too short".into()))?;
-    Ok(Some(id))
 }
 
 /// Makes live again what is [`Life::Closing`]. Whoever is closing it just now tries again.

@@ -1,97 +1,94 @@
 //! Deleted registries of an organisation that stays.
 
-use super::repositories::{Of, remove_links, remove_rows, remove_uploads};
-use super::rows::{Pages, committed, maintained, remove};
-use super::{Purged, ROWS_PER_COMMIT, reopen};
+use super::pass::{Pass, PurgeRecord, Stage, Thing};
+use super::repositories::{purge_thing, remove_rows};
+use super::rows::{Pages, remove};
+use super::{ROWS_PER_COMMIT, reopen};
 use crate::audit::{Event, EventKind};
 use crate::change::{Change, Seen, retry};
-use crate::core::Core;
 use crate::error::Error;
-use crate::graph::stripe_of_organisation;
 use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::keys;
-use crate::meta::prefix_range;
+use crate::meta::{Key, prefix_range};
 use crate::records::{Life, MemberRecord, NameRecord, RegistryRecord};
-use crate::tenancy::usage::Homes;
 
+/// Removes what is left of them; false where the turn ended before.
 pub(super) async fn purge_registries(
-    core: &Core,
+    pass: &mut Pass<'_>,
     organisation: OrganisationId,
-    purged: &mut Purged,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut range = prefix_range(&keys::registries(organisation));
     loop {
-        let rows = core.meta.scan(range.clone(), ROWS_PER_COMMIT).await?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
+        let rows = pass.core.meta.scan(range.clone(), ROWS_PER_COMMIT).await?;
+        let Some((last, _)) = rows.last() else { return Ok(true) };
         range.start.clone_from(last);
         range.start.push(0);
         for (key, value) in rows {
             let Some(id) = keys::last_number(&key).map(RegistryId) else { continue };
-            let Some(row) = purged.read::<RegistryRecord>(&key, value) else { continue };
+            let Some(row) = pass.purged.read::<RegistryRecord>(&key, value) else { continue };
             let Some(record) = &row.value else { continue };
             match record.life {
                 Life::Live => {}
-                Life::Closing => {
+                Life::Closing { .. } => {
                     let live = RegistryRecord { life: Life::Live, ..record.clone() };
-                    reopen(core, organisation, &row, &live).await?;
+                    reopen(pass.core, organisation, &row, &live).await?;
                 }
                 Life::Deleting => {
-                    purge_registry(core, organisation, id, &row, purged).await?;
+                    let (thing, stage) = (Thing::Registry(id), Stage::Members);
+                    let at = PurgeRecord { thing, stage, next: Key::default() };
+                    if !purge_thing(pass, organisation, at).await? {
+                        return Ok(false);
+                    }
                 }
             }
         }
     }
 }
 
-async fn purge_registry(
-    core: &Core,
+/// The repositories of a registry with their names; false where the turn ended before.
+pub(super) async fn remove_repositories(
+    pass: &mut Pass<'_>,
     organisation: OrganisationId,
     id: RegistryId,
-    row: &Seen<RegistryRecord>,
-    purged: &mut Purged,
-) -> Result<(), Error> {
-    let before = *purged;
-    strip_members(core, organisation, id).await?;
-    // Links and uploads are found by their repository's record, so they go before it. The content
-    // itself stays for the collection: other registries may link it.
-    let mut homes = Homes::default();
-    remove_links(core, organisation, &mut Of::Registry(id, &mut homes), purged).await?;
-    remove_uploads(core, organisation, &mut Of::Registry(id, &mut homes), purged).await?;
+) -> Result<bool, Error> {
     // A name leads to its repository, so it goes after all of that one's rows.
     let mut pages = Pages::new(prefix_range(&keys::repository_names(organisation, id)));
-    while let Some(rows) = pages.next(core).await? {
+    while let Some(rows) = pages.next(pass).await? {
         for (key, value) in &rows {
             // What a name that can't be read leads to stays, with nobody to reach it.
-            let row = purged.read::<NameRecord>(key, value.clone());
-            if let Some(NameRecord::Live(repository)) = row.and_then(|row| row.value) {
-                remove_rows(core, organisation, RepositoryId(repository), purged).await?;
+            let row = pass.purged.read::<NameRecord>(key, value.clone());
+            if let Some(NameRecord::Live(repository)) = row.and_then(|row| row.value)
+                && !remove_rows(pass, organisation, RepositoryId(repository)).await?
+            {
+                return Ok(false);
             }
         }
-        remove(core, rows, purged).await?;
+        remove(pass, rows).await?;
+        if pass.is_spent() {
+            return Ok(false);
+        }
     }
-    let mut change = Change::freeing(core);
-    change.remove(row);
-    let event = maintained(core, organisation, "rows of a deleted registry", before, purged);
-    change.event(event.await?);
-    change.touches(stripe_of_organisation(organisation));
-    committed(change).await?;
-    purged.rows += 1;
-    Ok(())
+    Ok(true)
 }
 
-/// Takes the roles in a registry from all members; who has no other is no member any more.
-async fn strip_members(
-    core: &Core,
+/// Takes the roles in a registry from all members from `next` on; who has no other is no member any
+/// more. False where the turn ended before, at `next`.
+pub(super) async fn strip_members(
+    pass: &mut Pass<'_>,
     organisation: OrganisationId,
     registry: RegistryId,
-) -> Result<(), Error> {
+    next: &mut Key,
+) -> Result<bool, Error> {
+    let core = pass.core;
     let members = keys::members(organisation);
     let mut range = prefix_range(&members);
+    range.start = range.start.max(std::mem::take(next));
     loop {
-        let rows = core.meta.scan(range.clone(), ROWS_PER_COMMIT).await?;
-        let Some((last, _)) = rows.last() else { return Ok(()) };
+        let rows = core.meta.scan(range.clone(), pass.page(ROWS_PER_COMMIT)).await?;
+        let Some((last, _)) = rows.last() else { return Ok(true) };
         range.start.clone_from(last);
         range.start.push(0);
+        pass.looked_at(rows.len());
         for (key, _) in rows {
             retry!("the member", _attempt => {
                 let row: Seen<MemberRecord> = match core.read(key.clone()).await {
@@ -117,6 +114,10 @@ async fn strip_members(
                 change.event(Event::by_system(organisation, core.now().await?, kind));
                 change.commit().await
             })?;
+        }
+        if pass.is_spent() {
+            *next = range.start;
+            return Ok(false);
         }
     }
 }

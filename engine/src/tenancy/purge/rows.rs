@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::pass::Pass;
 use super::{Purged, ROWS_PER_COMMIT};
 use crate::audit::{Event, EventKind, UploadEnd};
 use crate::change::{Attempt, Change};
@@ -14,14 +15,14 @@ use crate::records::{Body, ManifestRecord, SessionRecord};
 
 /// Removes the rows of uploads, gives back what they reserved, and then gives up their objects.
 pub(super) async fn remove_sessions(
-    core: &Core,
+    pass: &mut Pass<'_>,
     organisation: OrganisationId,
     rows: &[Row],
-    purged: &mut Purged,
 ) -> Result<(), Error> {
+    let core = pass.core;
     let prefix = keys::sessions(organisation).len();
     for (key, value) in rows {
-        let Some(row) = purged.read::<SessionRecord>(key, value.clone()) else { continue };
+        let Some(row) = pass.purged.read::<SessionRecord>(key, value.clone()) else { continue };
         let session = key.get(prefix..).and_then(|id| id.try_into().ok()).map(SessionId);
         let (Some(record), Some(session)) = (&row.value, session) else { continue };
         let mut change = Change::freeing(core);
@@ -37,10 +38,10 @@ pub(super) async fn remove_sessions(
             Err(Attempt::Lost) => continue,
             Err(Attempt::Failed(error)) => return Err(error),
         }
-        purged.rows += 1;
+        pass.removed(1);
         let object = record.object(organisation, session);
         let aborted = core.blobs.abort(&object, &record.write).await;
-        purged.deleted(&object, 0, aborted);
+        pass.purged.deleted(&object, 0, aborted);
     }
     Ok(())
 }
@@ -48,17 +49,17 @@ pub(super) async fn remove_sessions(
 /// Removes rows of a repository, and gives back what its manifests counted for. They are required
 /// as they were read: of two purges at once only one gives back.
 pub(super) async fn remove_graph(
-    core: &Core,
+    pass: &mut Pass<'_>,
     organisation: OrganisationId,
     rows: &[Row],
-    purged: &mut Purged,
 ) -> Result<(), Error> {
+    let core = pass.core;
     let mut change = Change::freeing(core);
     let mut bytes = 0;
     for (key, value) in rows {
         if keys::is_manifest(key) {
             // What one counted for that can't be read is told by `fsck`: the counter's sum is off.
-            let Some(seen) = purged.read::<ManifestRecord>(key, value.clone()) else {
+            let Some(seen) = pass.purged.read::<ManifestRecord>(key, value.clone()) else {
                 change.delete(key.clone());
                 continue;
             };
@@ -74,19 +75,19 @@ pub(super) async fn remove_graph(
     }
     change.use_bytes(organisation, -bytes, None);
     committed(change).await?;
-    purged.rows += rows.len() as u64;
+    pass.removed(rows.len());
     Ok(())
 }
 
 /// Removes rows that nobody writes any more.
-pub(super) async fn remove(core: &Core, rows: Vec<Row>, purged: &mut Purged) -> Result<(), Error> {
-    let count = rows.len() as u64;
-    let mut change = Change::freeing(core);
+pub(super) async fn remove(pass: &mut Pass<'_>, rows: Vec<Row>) -> Result<(), Error> {
+    let count = rows.len();
+    let mut change = Change::freeing(pass.core);
     for (key, _) in rows {
         change.delete(key);
     }
     committed(change).await?;
-    purged.rows += count;
+    pass.removed(count);
     Ok(())
 }
 
@@ -124,8 +125,8 @@ impl Pages {
         Self { range }
     }
 
-    pub(super) async fn next(&mut self, core: &Core) -> Result<Option<Vec<Row>>, Error> {
-        let rows = core.meta.scan(self.range.clone(), ROWS_PER_COMMIT).await?;
+    pub(super) async fn next(&mut self, pass: &Pass<'_>) -> Result<Option<Vec<Row>>, Error> {
+        let rows = pass.core.meta.scan(self.range.clone(), pass.page(ROWS_PER_COMMIT)).await?;
         let Some((last, _)) = rows.last() else { return Ok(None) };
         self.range.start.clone_from(last);
         self.range.start.push(0);

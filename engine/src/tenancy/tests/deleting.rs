@@ -7,7 +7,7 @@ use crate::content::BlobStore;
 use crate::gc::FsckOptions;
 use crate::meta::{Row, prefix_range};
 use crate::records::{Life, OrganisationRecord, Record, RegistryRecord};
-use crate::tenancy::purge::purge;
+use crate::tenancy::purge::{Bounds, purge};
 use crate::{Error, keys};
 
 impl Town {
@@ -43,7 +43,7 @@ async fn what_is_empty_is_deleted_and_its_name_stays_reserved() {
 
     let gone = town.engine.organisation(&ann, &acme).await;
     assert!(matches!(gone, Err(Error::NameUnknown { .. })), "{gone:?}");
-    purge(&town.engine.core).await.unwrap();
+    purge(&town.engine.core, Bounds::default()).await.unwrap();
     let taken = town.engine.create_organisation(&operator(), &acme, None, None).await;
     assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
 }
@@ -61,7 +61,7 @@ async fn nothing_is_left_of_a_deleted_organisation_but_its_trail() {
     let lines = town.rows(&keys::audit_chains(id)).await.len();
 
     town.engine.delete_organisation(&ann, &acme, true).await.unwrap();
-    let purged = purge(&town.engine.core).await.unwrap();
+    let purged = purge(&town.engine.core, Bounds::default()).await.unwrap();
 
     assert_eq!(town.rows(&keys::organisation_rows(id)).await, []);
     assert_eq!(town.rows(b"p").await, []);
@@ -69,7 +69,7 @@ async fn nothing_is_left_of_a_deleted_organisation_but_its_trail() {
     assert_eq!((purged.objects, purged.bytes), (2, 5));
     // That it was deleted, that the upload ended with it, and that its rows went away.
     assert_eq!(town.rows(&keys::audit_chains(id)).await.len(), lines + 3);
-    let again = purge(&town.engine.core).await.unwrap();
+    let again = purge(&town.engine.core, Bounds::default()).await.unwrap();
     assert_eq!(again.rows, 0);
 }
 
@@ -93,7 +93,7 @@ async fn a_deleted_registry_takes_only_its_own_along() {
     let gone = engine.registry(&ann, &acme, &main).await.unwrap().id;
 
     engine.delete_registry(&ann, &acme, &main, true).await.unwrap();
-    purge(&engine.core).await.unwrap();
+    purge(&engine.core, Bounds::default()).await.unwrap();
 
     assert_eq!(town.rows(&keys::repository_names(id, gone)).await, []);
     assert_eq!(town.rows(&keys::registry(id, gone)).await, []);
@@ -129,16 +129,16 @@ async fn what_a_crash_left_half_way_into_a_deletion_lives_again() {
     let mut change = crate::change::Change::new(core);
     let row = core.read::<OrganisationRecord>(keys::organisation(id)).await.unwrap();
     let record = row.value.clone().unwrap();
-    change.replace(&row, &OrganisationRecord { life: Life::Closing, ..record });
+    change.replace(&row, &OrganisationRecord { life: Life::Closing { nonce: 5 }, ..record });
     let row = core.read::<RegistryRecord>(keys::registry(id, registry)).await.unwrap();
     let record = row.value.clone().unwrap();
-    change.replace(&row, &RegistryRecord { life: Life::Closing, ..record });
+    change.replace(&row, &RegistryRecord { life: Life::Closing { nonce: 5 }, ..record });
     change.commit().await.unwrap();
 
     let closed = town.engine.organisation(&ann, &acme).await;
     assert!(matches!(closed, Err(Error::NameUnknown { .. })), "{closed:?}");
-    purge(core).await.unwrap();
-    purge(core).await.unwrap();
+    purge(core, Bounds::default()).await.unwrap();
+    purge(core, Bounds::default()).await.unwrap();
 
     town.push("acme/main/app", b"layer").await.expect("it takes pushes again");
     let row = town.meta.get(&keys::organisation(id)).await.unwrap().unwrap();

@@ -1,8 +1,10 @@
 //! Tenants end to end, over memory stores and with roles.
 
+mod bounded;
 mod deleting;
 mod members;
 mod names;
+mod nodes;
 mod repositories;
 mod roles;
 
@@ -51,9 +53,18 @@ pub(crate) fn registry(name: &str) -> RegistryName {
 
 impl Town {
     pub(crate) async fn new() -> Self {
-        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
-        let seams = Seams { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(11)) };
-        let meta: Arc<dyn MetaStore> = Arc::new(MemoryStore::new(&seams));
+        let (clock, seams) = seams();
+        let meta = Arc::new(MemoryStore::new(&seams));
+        Self::build(meta, clock, seams).await
+    }
+
+    /// The same over a store of the test's own.
+    pub(crate) async fn over(meta: Arc<dyn MetaStore>) -> Self {
+        let (clock, seams) = seams();
+        Self::build(meta, clock, seams).await
+    }
+
+    async fn build(meta: Arc<dyn MetaStore>, clock: Arc<ManualClock>, seams: Seams) -> Self {
         let blobs = Arc::new(OpendalStore::memory().unwrap());
         let engine = build(&meta, &blobs, &seams).await;
         let town = Self { engine, meta, clock, seams, blobs };
@@ -81,13 +92,23 @@ impl Town {
 
     /// Pushes a blob as Ann.
     pub(crate) async fn push(&self, path: &str, bytes: &'static [u8]) -> Result<Digest, Error> {
-        let digest = Digest::of(Algorithm::Sha256, bytes);
-        let path = path.parse().unwrap();
-        let repository = self.engine.repository(&caller("ann"), &path, Action::Push).await?;
-        let body = futures::stream::iter([Ok::<_, Error>(Bytes::from_static(bytes))]);
-        repository.push_blob(&digest, None, body).await?;
-        Ok(digest)
+        push(&self.engine, path, bytes).await
     }
+}
+
+fn seams() -> (Arc<ManualClock>, Seams) {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+    (clock.clone(), Seams { clock, entropy: Arc::new(SeededEntropy::new(11)) })
+}
+
+/// Pushes a blob as Ann.
+async fn push(engine: &Engine, path: &str, bytes: &'static [u8]) -> Result<Digest, Error> {
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    let path = path.parse().unwrap();
+    let repository = engine.repository(&caller("ann"), &path, Action::Push).await?;
+    let body = futures::stream::iter([Ok::<_, Error>(Bytes::from_static(bytes))]);
+    repository.push_blob(&digest, None, body).await?;
+    Ok(digest)
 }
 
 async fn build(meta: &Arc<dyn MetaStore>, blobs: &Arc<OpendalStore>, seams: &Seams) -> Engine {
@@ -114,7 +135,7 @@ async fn calls_can_move_between_threads() {
         engine.registry_usage(&ann, &acme, &registry("main")).await?;
         engine.rename_organisation(&ann, &acme, &organisation("apex")).await?;
         engine.delete_organisation(&ann, &organisation("apex"), true).await?;
-        super::purge::purge(&engine.core).await?;
+        super::purge::purge(&engine.core, super::purge::Bounds::default()).await?;
         engine.extension("identity").scan("", None, 10).await
     });
     assert_eq!(moved.await.unwrap().unwrap().items, []);

@@ -10,12 +10,9 @@ use crate::tenancy::{RegistrySettings, RepositoryFilter};
 async fn names(town: &Town, filter: &RepositoryFilter) -> Vec<String> {
     let (ann, acme, main) = (caller("ann"), organisation("acme"), registry("main"));
     let (mut names, mut after) = (Vec::new(), None);
+    let listing = town.engine.listing(&ann, &acme, &main).await.unwrap();
     loop {
-        let page = town
-            .engine
-            .repositories(&ann, &acme, &main, filter, after.as_deref(), 2)
-            .await
-            .unwrap();
+        let page = listing.infos(filter, after.as_deref(), 2).await.unwrap();
         names.extend(page.items.iter().map(|item| item.name.to_string()));
         after = page.next;
         if after.is_none() {
@@ -40,9 +37,15 @@ async fn repositories_are_listed_and_searched() {
     let filter = RepositoryFilter { prefix: None, contains: Some("api".to_owned()) };
     assert_eq!(names(&town, &filter).await, ["api", "team/api"]);
     let (acme, main) = (organisation("acme"), registry("main"));
-    let filter = RepositoryFilter::default();
-    let hidden = town.engine.repositories(&caller("eve"), &acme, &main, &filter, None, 10).await;
+    let hidden = town.engine.listing(&caller("eve"), &acme, &main).await;
     assert!(matches!(hidden, Err(Error::NameUnknown { .. })));
+    let listing = town.engine.listing(&caller("ann"), &acme, &main).await.unwrap();
+    let told = listing.infos(&RepositoryFilter::default(), None, 5).await.unwrap();
+    let listed = listing.page(None, 5).await.unwrap();
+    assert_eq!((told.next, listed.next), (None, None), "a page that is full may be the last");
+    let told: Vec<_> = told.items.iter().map(|item| (&item.name, item.id)).collect();
+    let listed: Vec<_> = listed.items.iter().map(|item| (&item.name, item.id)).collect();
+    assert_eq!(told, listed, "both are one list");
 }
 
 #[tokio::test]

@@ -1,33 +1,46 @@
-//! An engine in memory with two organisations behind the real embedded identity provider, and
-//! requests to the API's handler without a socket.
+//! An engine in memory with two organisations behind the real embedded identity provider. `ask` is for
+//! requests to the API over it, without a socket; `table` says what each must answer.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+pub(crate) mod ask;
+pub(crate) mod table;
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt;
-use serde_json::{Value, json};
-use strongroom_admin::Admin;
-use strongroom_admin::routes::{BASE, Route};
-use strongroom_engine::access::{Action, Caller, PrincipalId, Role};
+use http::StatusCode;
+use serde_json::json;
+use strongroom_admin::routes::Route;
+use strongroom_admin::{Admin, Parts};
+use strongroom_engine::access::{Action, Caller, Origin, PrincipalId, Role};
+use strongroom_engine::content::fault::{BlobFault, FaultBlobs, How, When};
 use strongroom_engine::content::opendal::OpendalStore;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::meta::MemoryStore;
-use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
+use strongroom_engine::meta::fault::{FaultMeta, FaultPlan};
+use strongroom_engine::name::OrganisationName;
+use strongroom_engine::seam::{Clock as _, ManualClock, Seams, SystemEntropy, Timestamp};
 use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
 use strongroom_engine::{Engine, ManifestPush};
-use strongroom_http::forwarded::TrustedProxies;
-use strongroom_http::request_id::RequestId;
-use strongroom_http::{Handler, RequestBody, RequestContext};
-use strongroom_identity::Embedded;
+use strongroom_http::auth::Secret;
 use strongroom_identity::account::{AccountId, Reach};
 use strongroom_identity::embedded::{NAMESPACE, NewToken, Options};
+use strongroom_identity::founders::{Allowed, Founders};
+use strongroom_identity::jwks::{KeysAt, Policy};
 use strongroom_identity::password::Cost;
+use strongroom_identity::profiles::First;
 use strongroom_identity::seal::MasterKey;
+use strongroom_identity::testing::{self, FakeWeb, Pair, Pool};
+use strongroom_identity::workload::{Issuer, NewRule, Workloads};
+use strongroom_identity::{Embedded, Identity};
+use strongroom_outbound::Resolver;
+use strongroom_pypi::artifact;
+use strongroom_pypi::upstream::{self, Upstreams};
+use strongroom_webhooks::{self as webhooks, NewHook, Webhooks};
+
+use self::ask::body;
 
 pub(crate) const PASSWORD: &str = "correct horse";
 pub(crate) const INDEX: &str =
@@ -35,14 +48,20 @@ pub(crate) const INDEX: &str =
 /// Another one, which is in the other organisation alone.
 pub(crate) const OTHER: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"annotations":{"a":"b"}}"#;
 
-/// Whoever may come: `foreign` is the admin of `peer`, the others are of `acme` or of nowhere.
-pub(crate) const CALLERS: [(&str, Option<Role>); 6] = [
+/// The file of the Python project `sample`.
+pub(crate) const WHEEL: &str = "sample-1.0-py3-none-any.whl";
+
+/// Whoever may come: `foreign` is the admin of `peer`, the others are of `acme` or of nowhere. `pooled` is
+/// of the user pool; `run` a workload, which may look into `acme/main` and is nobody elsewhere.
+pub(crate) const CALLERS: [(&str, Option<Role>); 8] = [
     ("anonymous", None),
     ("foreign", None),
     ("viewer", Some(Role::Viewer)),
     ("writer", Some(Role::Writer)),
     ("admin", Some(Role::Admin)),
     ("operator", None),
+    ("pooled", Some(Role::Writer)),
+    ("run", None),
 ];
 
 pub(crate) fn known(name: &str) -> Caller {
@@ -71,15 +90,57 @@ pub(crate) struct House {
     pub(crate) tokens: std::collections::BTreeMap<String, String>,
     /// A token of `admin` without bounds of its own.
     pub(crate) secret: String,
+    /// A rule for workloads of `acme/main`, and a webhook of it; and of `peer/main`.
+    pub(crate) rules: [String; 2],
+    pub(crate) hooks: [String; 2],
+    /// The token of a run.
+    run: String,
+    workloads: Workloads,
+    webhooks: Webhooks,
+    upstreams: Upstreams,
+    meta: Arc<FaultMeta<MemoryStore>>,
+    blobs: Arc<FaultBlobs<OpendalStore>>,
+    pool: Pool,
+}
+
+/// What requests depend on, and what can be away. The receivers of webhooks are, always: nobody has an
+/// address here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dependency {
+    /// The store of facts.
+    Metadata,
+    /// The store of bytes.
+    Blobs,
+    /// The user pool: its keys, and where it checks passwords.
+    Pool,
+}
+
+/// One key for all, since making it takes a while.
+static KEY: LazyLock<Pair> = LazyLock::new(|| Pair::ec("ci"));
+/// The issuer of workloads.
+pub(crate) const ISSUER: &str = "https://ci.example";
+/// How many organisations somebody may make.
+pub(crate) const PER_PERSON: usize = 2;
+
+/// Nobody has an address.
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl Resolver for Nowhere {
+    async fn resolve(&self, _: &str) -> std::io::Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
 }
 
 impl House {
     pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let seams = Seams { clock: Arc::clone(&clock) as _, entropy: Arc::new(SystemEntropy) };
-        let meta = Arc::new(MemoryStore::new(&seams));
-        let engine = Engine::builder(meta.clone(), Arc::new(OpendalStore::memory().unwrap()))
-            .authorizer(Arc::new(RoleAuthorizer::new(meta)))
+        let meta = Arc::new(FaultMeta::new(MemoryStore::new(&seams), FaultPlan::None));
+        let blobs = Arc::new(FaultBlobs::new(OpendalStore::memory().unwrap()));
+        let engine = Engine::builder(meta.clone(), blobs.clone())
+            .authorizer(Arc::new(RoleAuthorizer::new(meta.clone())))
             .seams(seams.clone())
             .build()
             .await
@@ -94,14 +155,46 @@ impl House {
         }
         let (records, master) = (engine.extension(NAMESPACE), MasterKey::from_bytes([7; 32]));
         let identity = Embedded::open(records, seams.clone(), master, options).await.unwrap();
-        let admin = Admin::new(
-            engine.clone(),
-            Arc::new(identity.clone()),
-            identity.clone(),
-            Arc::clone(&seams.entropy),
-        );
+        let issuer = Issuer {
+            name: "ci".to_owned(),
+            issuer: ISSUER.to_owned(),
+            audience: None,
+            keys: KeysAt::Url(format!("{ISSUER}/keys")),
+        };
+        let web = FakeWeb::default();
+        web.serve(&format!("{ISSUER}/keys"), 200, testing::set(&[&KEY]));
+        let (own, policy) = (identity.clone(), Policy::default());
+        let workloads = Workloads::new(engine.clone(), own, vec![issuer], policy, Arc::new(web));
+        let workloads = workloads.unwrap();
+        let (master, settings) = (MasterKey::from_bytes([7; 32]), webhooks::Settings::default());
+        let sealed = MasterKey::from_bytes([7; 32]);
+        let nowhere = Arc::new(Nowhere);
+        let webhooks =
+            Webhooks::with_resolver(engine.clone(), seams.clone(), master, settings, nowhere);
+        let webhooks = webhooks.unwrap();
+        let upstreams =
+            Upstreams::new(&engine, seams.clone(), sealed, upstream::Settings::default());
+        let pool = Pool::new(seams.clone());
+        let admin = api(&engine, &identity, &pool, &workloads, &webhooks, &upstreams);
         let (tokens, secret) = (std::collections::BTreeMap::new(), String::new());
-        let mut house = Self { engine, identity, admin, clock, tokens, secret };
+        let (rules, hooks, run) = Default::default();
+        let mut house = Self {
+            engine,
+            identity,
+            admin,
+            clock,
+            tokens,
+            secret,
+            rules,
+            hooks,
+            run,
+            workloads,
+            webhooks,
+            upstreams,
+            meta,
+            blobs,
+            pool,
+        };
         house.furnish().await;
         house
     }
@@ -135,17 +228,33 @@ impl House {
             let new = new_token(robot.id.clone());
             let (info, _) = self.identity.create_robot_token(&by, &robots, new).await.unwrap();
             self.tokens.insert(robot.id.to_string(), info.id);
+            let at = usize::from(organisation == "peer");
+            let rule = self.workloads.add(&by, new_rule(&name)).await.unwrap();
+            self.rules[at] = rule.id;
+            let new = NewHook { url: HOOK.parse().unwrap(), events: Vec::new() };
+            let (hook, _) = self.webhooks.create(&by, &name, &main, new).await.unwrap();
+            self.hooks[at] = hook.id.to_string();
         }
+        self.run = self.exchanged().await;
+        self.sample().await;
         let acme = "acme".parse().unwrap();
-        for (name, role) in
-            [("viewer", Role::Viewer), ("writer", Role::Writer), ("guest", Role::Viewer)]
-        {
-            let who = PrincipalId::new(format!("user:{name}")).unwrap();
+        for (name, role) in [
+            ("user:viewer", Role::Viewer),
+            ("user:writer", Role::Writer),
+            ("user:guest", Role::Viewer),
+            ("cognito:sub-pooled", Role::Writer),
+        ] {
+            let who = PrincipalId::new(name).unwrap();
             self.engine.set_role(&known("admin"), &acme, &who, None, role).await.unwrap();
         }
         let (guest, main) = (PrincipalId::new("user:guest").unwrap(), "main".parse().unwrap());
         let admin = known("admin");
         self.engine.set_role(&admin, &acme, &guest, Some(&main), Role::Viewer).await.unwrap();
+        // Somebody of the pool has an account, and an organisation, from their first sight on.
+        self.ask_at("GET", "/me", "pooled", None).await.expect(StatusCode::OK);
+        let new = new_token(id("cognito:sub-pooled"));
+        let (info, _) = self.identity.create_token(&console(), new).await.unwrap();
+        self.tokens.insert("user:pooled".to_owned(), info.id);
         for name in people {
             let new = new_token(id(&format!("user:{name}")));
             let (info, token) = self.identity.create_token(&console(), new).await.unwrap();
@@ -156,174 +265,135 @@ impl House {
         }
     }
 
-    /// The path of a route, with what is there, as `caller` asks for it.
-    pub(crate) fn path(&self, route: Route, caller: &str) -> String {
-        let spec = route.spec();
-        let robots = spec.path.contains("{robot}");
-        let owner = if robots { "robot:acme+ci".to_owned() } else { format!("user:{caller}") };
-        let token = self.tokens.get(&owner).map_or("0000000000000000", String::as_str);
-        let path = spec
-            .path
-            .replace("{organisation}", "acme")
-            .replace("{registry}", "main")
-            .replace("{repository}", "api")
-            .replace("{tag}", "v1")
-            .replace("{digest}", &digest(INDEX))
-            .replace("{principal}", "user:guest")
-            .replace("{robot}", "acme+ci")
-            .replace("{user}", "carl")
-            .replace("{token}", token);
-        let force = spec.query.iter().any(|param| param.name == "force");
-        format!("{BASE}{path}{}", if force { "?force=true" } else { "" })
+    /// Fails every call for facts from now on, or none.
+    pub(crate) fn metadata_are_away(&self, away: bool) {
+        let plan = if away { FaultPlan::seeded(1, 1000) } else { FaultPlan::None };
+        self.meta.set_plan(plan);
     }
 
-    pub(crate) async fn send(&self, ask: Ask<'_>) -> Answer {
-        let mut request = Request::builder().method(ask.method).uri(ask.path);
-        if let Some(authorization) = authorization(ask.caller) {
-            request = request.header("authorization", authorization);
+    /// Lets others run before each call for facts, so that what is asked at once meets.
+    pub(crate) fn metadata_yield(&self) {
+        self.meta.set_plan(FaultPlan::Yielding);
+    }
+
+    /// Takes away what requests depend on, with what the process has in memory of the user pool.
+    pub(crate) fn lose(&mut self, what: Dependency) {
+        match what {
+            Dependency::Metadata => self.metadata_are_away(true),
+            Dependency::Blobs => {
+                let how = How::Failed { temporary: true };
+                let call = self.blobs.calls();
+                self.blobs.fail(BlobFault { call, when: When::Before, how, lasting: true });
+            }
+            Dependency::Pool => {
+                self.pool.is_away();
+                self.admin = api(
+                    &self.engine,
+                    &self.identity,
+                    &self.pool,
+                    &self.workloads,
+                    &self.webhooks,
+                    &self.upstreams,
+                );
+            }
         }
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value.as_str());
+    }
+
+    /// A Python project with one file, as `oras` pushes it, and an upstream, in `acme/main`.
+    async fn sample(&self) {
+        let by = known("admin");
+        let path = "acme/main/sample".parse().unwrap();
+        let repository = self.engine.repository(&by, &path, Action::Push).await.unwrap();
+        let sha256 = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
+        let (config, content) = (&b"{}"[..], &b"a wheel"[..]);
+        for bytes in [config, content] {
+            let body = futures::stream::iter([Ok::<_, strongroom_engine::Error>(bytes.into())]);
+            repository.push_blob(&sha256(bytes), None, body).await.unwrap();
         }
-        let bytes = ask.body.as_ref().map(|body| match body {
-            Value::String(raw) => raw.clone(),
-            body => body.to_string(),
+        let file = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": artifact::FILE,
+            "config": {
+                "mediaType": artifact::METADATA_JSON, "digest": sha256(config), "size": config.len(),
+            },
+            "layers": [
+                { "mediaType": artifact::WHEEL, "digest": sha256(content), "size": content.len() },
+            ],
+            "annotations": { artifact::TITLE: WHEEL },
+        })
+        .to_string();
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "artifactType": artifact::RELEASE,
+            "manifests": [{
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": sha256(file.as_bytes()),
+                "size": file.len(),
+            }],
         });
-        if bytes.is_some() && !ask.headers.iter().any(|(name, _)| *name == "content-type") {
-            request = request.header("content-type", "application/json");
+        for (bytes, tags) in [(file, Vec::new()), (index.to_string(), vec!["1.0"])] {
+            let tags = tags.into_iter().map(|tag| tag.parse().unwrap()).collect();
+            let push = ManifestPush { bytes: bytes.into(), content_type: None, digest: None, tags };
+            repository.push_manifest(&push).await.unwrap();
         }
-        let pieces = bytes.into_iter().map(|bytes| Ok(Bytes::from(bytes)));
-        let body = RequestBody::from_stream(futures::stream::iter(pieces.collect::<Vec<_>>()));
-        let request = request.body(body).unwrap();
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let origin =
-            TrustedProxies::default().origin(peer, false, Some("registry.test"), &HeaderMap::new());
-        let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
-        let response = self.admin.handle(request, context).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let path = "/organisations/acme/registries/main/python/upstream";
+        let set = self.ask_at("PUT", path, "admin", body(Route::SetPythonUpstream)).await;
+        set.expect(StatusCode::OK);
     }
 
-    /// A request of a route, with what is there.
-    pub(crate) async fn ask(&self, route: Route, caller: &str) -> Answer {
-        let mut path = self.path(route, caller);
-        if path.contains("{job}") {
-            path = path.replace("{job}", &self.job().await);
-        }
-        let method = route.spec().method;
-        self.send(Ask { body: body(route), ..Ask::new(method.as_str(), &path, caller) }).await
+    /// A token of ours for one of a run of CI.
+    async fn exchanged(&self) -> String {
+        let now = self.clock.now().0 / 1_000;
+        let token = KEY.token(&json!({
+            "iss": ISSUER, "sub": "repo:acme/api", "aud": "strongroom", "iat": now, "exp": now + 300,
+            "jti": "1", "repository": "acme/api",
+        }));
+        let given = self.workloads.exchange(&Secret::new(token), None, &Origin::default()).await;
+        given.unwrap().token.expose().to_owned()
     }
+}
 
-    /// A job that was started.
-    pub(crate) async fn job(&self) -> String {
-        let started =
-            self.ask_at("POST", "/jobs", "operator", Some(json!({"kind": "scrub"}))).await;
-        if started.status == StatusCode::CREATED {
-            return started.json()["id"].as_str().unwrap().to_owned();
-        }
-        let jobs = self.ask_at("GET", "/jobs", "operator", None).await;
-        jobs.json()["items"][0]["id"].as_str().unwrap().to_owned()
-    }
+/// The API over these, with nothing of the pool in memory.
+fn api(
+    engine: &Engine,
+    identity: &Embedded,
+    pool: &Pool,
+    workloads: &Workloads,
+    webhooks: &Webhooks,
+    upstreams: &Upstreams,
+) -> Admin {
+    let allowed = Allowed { per_person: PER_PERSON, quota_bytes: Some(1_000) };
+    let all =
+        Identity::new(engine.clone(), identity.clone(), Some(pool.cognito()), First::default());
+    Admin::new(Parts {
+        engine: engine.clone(),
+        identity: Arc::new(all),
+        accounts: identity.clone(),
+        workloads: workloads.clone(),
+        webhooks: webhooks.clone(),
+        founders: Founders::new(engine.clone(), allowed),
+        upstreams: upstreams.clone(),
+        entropy: Arc::new(SystemEntropy),
+    })
+}
 
-    pub(crate) async fn ask_at(
-        &self,
-        method: &str,
-        path: &str,
-        caller: &str,
-        body: Option<Value>,
-    ) -> Answer {
-        let path = format!("{BASE}{path}");
-        self.send(Ask { body, ..Ask::new(method, &path, caller) }).await
+const HOOK: &str = "https://hooks.example/";
+
+fn new_rule(organisation: &OrganisationName) -> NewRule {
+    NewRule {
+        organisation: organisation.clone(),
+        registry: "main".parse().unwrap(),
+        issuer: ISSUER.to_owned(),
+        audience: Some("strongroom".to_owned()),
+        claims: [("repository".to_owned(), format!("{organisation}/api"))].into(),
+        repository: None,
+        actions: vec![Action::List, Action::Pull],
+        lifetime_seconds: 900,
     }
 }
 
 fn new_token(owner: AccountId) -> NewToken {
     NewToken { owner, label: "test".to_owned(), reach: Reach::Everything, lifetime: None }
-}
-
-/// A request that is put together. `caller` is a name, or a token.
-pub(crate) struct Ask<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) path: &'a str,
-    pub(crate) caller: &'a str,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    /// A string is sent as it is.
-    pub(crate) body: Option<Value>,
-}
-
-impl<'a> Ask<'a> {
-    pub(crate) fn new(method: &'a str, path: &'a str, caller: &'a str) -> Self {
-        Self { method, path, caller, headers: Vec::new(), body: None }
-    }
-}
-
-fn authorization(caller: &str) -> Option<String> {
-    match caller {
-        "anonymous" => None,
-        token if token.starts_with("srt_") => Some(format!("Bearer {token}")),
-        name => {
-            let pair = format!("{name}:{PASSWORD}");
-            Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
-        }
-    }
-}
-
-/// A good body of a route that has one.
-pub(crate) fn body(route: Route) -> Option<Value> {
-    route.spec().body?;
-    Some(match route {
-        Route::CreateOrganisation | Route::CreateRobot => json!({ "name": "fresh" }),
-        Route::CreateRegistry => json!({ "name": "fresh", "public": true }),
-        Route::RenameOrganisation | Route::RenameRegistry => json!({ "name": "other" }),
-        Route::SetQuota => json!({ "quota_bytes": 1_000_000 }),
-        Route::InviteMember => json!({ "user": "free", "role": "viewer" }),
-        Route::SetMemberRole | Route::SetRegistryRole => json!({ "role": "writer" }),
-        Route::UpdateRegistry => json!({ "public": true }),
-        Route::DisableRobot | Route::DisableUser => json!({ "disabled": true }),
-        Route::CreateRobotToken | Route::CreateMyToken => json!({ "label": "x" }),
-        Route::CreateUser => json!({ "name": "fresh", "password": "another horse" }),
-        Route::SetOperator => json!({ "operator": true }),
-        Route::SetPassword => json!({ "password": "another horse" }),
-        Route::StartJob => json!({ "kind": "scrub" }),
-        Route::PreviewRetention => json!({ "rules": [{ "tags": { "keep_last": 0 } }] }),
-        other => panic!("{other:?} has a body that no test sends"),
-    })
-}
-
-/// A response, whole.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn expect(&self, status: StatusCode) -> &Self {
-        assert_eq!(self.status, status, "{self:?}");
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// A problem of this kind.
-    #[track_caller]
-    pub(crate) fn problem(&self, status: StatusCode, kind: &str) -> Value {
-        self.expect(status);
-        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
-        let problem = self.json();
-        assert_eq!(problem["type"], format!("urn:strongroom:problem:{kind}"), "{self:?}");
-        assert_eq!(problem["status"], status.as_u16());
-        problem
-    }
-
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
-    }
 }

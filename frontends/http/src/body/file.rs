@@ -1,6 +1,7 @@
 //! The blocks of a file, read as the socket takes them.
 //!
-//! What the kernel has in its memory is copied at once. From the first block on that it has not, each
+//! What the kernel has in its memory is copied at once, or sent by it where the connection can
+//! (`stretch.rs`). From the first block on that it has not, each
 //! read is a short task of the blocking pool, one ahead of the socket: the disk is waited for there, and
 //! no thread is held while the client is slow. The blocks' buffers go round: getting fresh memory for
 //! each costs more than filling it.
@@ -21,6 +22,8 @@ use bytes::Bytes;
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use super::stretch::Stretch;
 
 /// How much is read at once: measured, smaller ones cost throughput, larger ones memory and the
 /// processor's caches.
@@ -97,6 +100,20 @@ impl FileBlocks {
     /// How many bytes were not handed out yet.
     pub(super) fn left(&self) -> u64 {
         self.unread + self.ahead.as_ref().map_or(0, |(_, size)| *size)
+    }
+
+    /// What comes next, where the kernel has it in its memory and it is long enough to be sent from
+    /// there.
+    pub(super) fn stretch(&mut self) -> Option<Stretch> {
+        if !self.cached {
+            return None;
+        }
+        let stretch = Stretch::begin(&self.file, self.offset, self.unread)?;
+        self.offset += stretch.length() as u64;
+        self.unread -= stretch.length() as u64;
+        // A client's slowness costs no memory here.
+        self.handed = None;
+        Some(stretch)
     }
 
     pub(super) fn poll_block(

@@ -1,13 +1,14 @@
 //! What flows: the bodies of responses ([`Body`]) and of requests ([`RequestBody`]).
 //!
 //! **Promises.** A response's length is told exactly wherever it is known, and a body that turns out
-//! shorter or longer breaks the connection, so that nobody takes half for whole. A file is read in
-//! blocks, one ahead of the socket. A request's body stops at its bound and at its idle time-out.
+//! shorter or longer breaks the connection, so that nobody takes half for whole. A file is sent by the
+//! kernel where the connection can, or read in blocks, one ahead of the socket. A request's body stops at its bound and at its idle time-out.
 //! Nothing is buffered whole but by [`RequestBody::collect_limited`]. Dropping a body frees all it
 //! holds, after at most one block.
 
 mod file;
 mod request;
+mod stretch;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,6 +26,7 @@ use http_body::{Frame, SizeHint};
 
 use file::FileBlocks;
 pub use request::{RequestBody, RequestBodyError};
+pub(crate) use stretch::{Part, Stretch};
 
 /// Why a response's body broke off.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -61,8 +63,8 @@ impl Body {
         Self::default()
     }
 
-    /// `length` bytes of `file` from `offset` on. The file is read on the blocking pool; where it
-    /// is shorter, the connection is broken off.
+    /// `length` bytes of `file` from `offset` on. What the kernel has not in its memory is read on the
+    /// blocking pool; where the file is shorter, the connection is broken off.
     pub fn file(file: impl Into<Arc<std::fs::File>>, offset: u64, length: u64) -> Self {
         if length == 0 {
             Self::empty()
@@ -101,6 +103,51 @@ impl Body {
             let headers = response.headers_mut();
             headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
         }
+    }
+
+    /// What is to be sent next; `files` says whether the connection can send files by itself.
+    pub(crate) fn poll_part(
+        &mut self,
+        context: &mut Context<'_>,
+        files: bool,
+    ) -> Poll<Option<Result<Part, BodyError>>> {
+        let chunk = match &mut self.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Kind::Empty;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Kind::File(file) => {
+                if files && let Some(stretch) = file.stretch() {
+                    return Poll::Ready(Some(Ok(Part::Stretch(stretch))));
+                }
+                file.poll_block(context).map(|block| block.map(|b| b.map_err(Into::into)))
+            }
+            Kind::Stream { stream, left } => {
+                stream.as_mut().poll_next(context).map(|chunk| measured(chunk, left))
+            }
+            Kind::Chain(parts) => loop {
+                let Some(first) = parts.front_mut() else { break Poll::Ready(None) };
+                match std::task::ready!(first.poll_part(context, files)) {
+                    None => drop(parts.pop_front()),
+                    part => return Poll::Ready(part),
+                }
+            },
+            Kind::Later { make, length } => {
+                let made = std::task::ready!(make.poll_unpin(context));
+                let due = *length;
+                match made {
+                    Ok(made) if made.length() == Some(due) => {
+                        *self = made;
+                        return self.poll_part(context, files);
+                    }
+                    Ok(_) => Poll::Ready(Some(Err(WrongLength("elsewhere").into()))),
+                    Err(error) => Poll::Ready(Some(Err(error))),
+                }
+            }
+        };
+        chunk.map(|chunk| chunk.map(|bytes| bytes.map(Part::Bytes)))
     }
 
     /// The exact length, where it is known.
@@ -154,40 +201,12 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let chunk = match &mut self.0 {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.0 = Kind::Empty;
-                Poll::Ready(Some(Ok(bytes)))
-            }
-            Kind::File(file) => {
-                file.poll_block(context).map(|block| block.map(|b| b.map_err(Into::into)))
-            }
-            Kind::Stream { stream, left } => {
-                stream.as_mut().poll_next(context).map(|chunk| measured(chunk, left))
-            }
-            Kind::Chain(parts) => loop {
-                let Some(first) = parts.front_mut() else { break Poll::Ready(None) };
-                match std::task::ready!(Pin::new(first).poll_frame(context)) {
-                    None => drop(parts.pop_front()),
-                    Some(frame) => return Poll::Ready(Some(frame)),
-                }
-            },
-            Kind::Later { make, length } => {
-                let made = std::task::ready!(make.poll_unpin(context));
-                let due = *length;
-                match made {
-                    Ok(made) if made.length() == Some(due) => {
-                        *self = made;
-                        return self.poll_frame(context);
-                    }
-                    Ok(_) => Poll::Ready(Some(Err(WrongLength("elsewhere").into()))),
-                    Err(error) => Poll::Ready(Some(Err(error))),
-                }
-            }
-        };
-        chunk.map(|chunk| chunk.map(|bytes| bytes.map(Frame::data)))
+        self.poll_part(context, false).map(|part| {
+            part.map(|part| match part? {
+                Part::Bytes(bytes) => Ok(Frame::data(bytes)),
+                Part::Stretch(_) => Err("a file that nobody asked for".into()),
+            })
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -16,6 +16,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
+use super::sendfile::{self, First, Outgoing, Promises};
+use crate::body::Stretch;
+use crate::context::RequestContext;
 use crate::framing::{Framing, Verdict};
 use crate::limits::Limits;
 
@@ -59,6 +62,8 @@ struct State {
     /// Whether a request was answered before all of its body was read.
     unread: bool,
     framing: Framing,
+    /// Of files, where the connection can send them by itself.
+    promises: Option<Promises>,
 }
 
 impl Activity {
@@ -73,6 +78,7 @@ impl Activity {
             blocked: false,
             unread: false,
             framing: Framing::new(),
+            promises: None,
         })))
     }
 
@@ -109,6 +115,15 @@ impl Activity {
     /// Whether a client may still be sending what nobody reads.
     pub(crate) fn was_left_unread(&self) -> bool {
         self.state().unread
+    }
+
+    /// The connection can send files by itself.
+    pub(super) fn send_files(&self) {
+        self.state().promises = Some(Promises::default());
+    }
+
+    pub(super) fn promises<T>(&self, work: impl FnOnce(&mut Promises) -> T) -> T {
+        work(self.state().promises.get_or_insert_default())
     }
 
     /// Some of a response's body was taken by the socket's side.
@@ -163,6 +178,16 @@ impl Handling {
         if let Some(stream) = &self.stream {
             stream.moved();
         }
+    }
+
+    /// Whether files can be promised.
+    pub(crate) fn sends_files(&self) -> bool {
+        self.activity.state().promises.is_some()
+    }
+
+    /// What stands for a stretch of a file until it is sent.
+    pub(crate) fn promise(&self, stretch: Stretch, context: &Arc<RequestContext>) -> Outgoing {
+        self.activity.promises(|promises| promises.add(stretch, context))
     }
 
     /// The request was answered before all of its body was read.
@@ -276,7 +301,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin + 'static> Watched<S> {
+    /// From here on files are sent by the kernel, where it can: HTTP/1.1 over a plain socket.
+    pub(crate) fn send_files(&self) {
+        if sendfile::can_send(&self.socket) {
+            self.activity.send_files();
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin + 'static> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -292,7 +326,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        let wrote = match First::of(slices) {
+            First::Bytes(slices) => Pin::new(&mut self.socket).poll_write_vectored(context, slices),
+            First::Promised(length) => {
+                sendfile::poll_send(&self.socket, &self.activity, length, context)
+            }
+        };
         self.activity.wrote(wrote.is_pending());
         wrote
     }

@@ -12,6 +12,7 @@ mod activity;
 mod connection;
 mod linger;
 mod listen;
+mod sendfile;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use activity::{Activity, Handling};
 use connection::{Connection, Protocols};
 pub use listen::Listener;
+pub(crate) use sendfile::Outgoing;
 
 use crate::body::{Body, RequestBody};
 use crate::context::RequestContext;
@@ -198,7 +200,8 @@ impl<H: Handler> Running<H> {
             pipeline: Arc::clone(&self.pipeline),
             leave: self.leave.clone(),
         };
-        let serving = serve(connection, socket, self.tls.clone(), self.protocols.clone());
+        // Boxed, as each of the layers around it would have room for it twice.
+        let serving = Box::pin(serve(connection, socket, self.tls.clone(), self.protocols.clone()));
         let cut = self.cut.clone();
         self.tasks.spawn(async move {
             let _held = (share, place);

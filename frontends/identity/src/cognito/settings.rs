@@ -44,7 +44,8 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    pub(super) fn check(&self) -> Result<(), SettingsError> {
+    /// Fails where they can't be right; asks nobody.
+    pub fn check(&self) -> Result<(), SettingsError> {
         let issuer = web::address(&self.issuer)?;
         let pool = issuer.path().trim_start_matches('/');
         if pool.is_empty() || pool.contains('/') || issuer.query().is_some() {

@@ -11,7 +11,7 @@ use strongroom_http::auth::Secret;
 
 use super::{Cognito, Settings};
 use crate::jwks::Policy;
-use crate::jwks::stand_in::{FakeWeb, Pair, set};
+use crate::testing::{FakeWeb, Pair, set};
 
 pub(crate) const NOW: u64 = 1_700_000_000;
 pub(crate) const ISSUER: &str = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Pool";

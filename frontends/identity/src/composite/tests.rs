@@ -11,11 +11,11 @@ use crate::account::Reach;
 use crate::cognito::stand_in::{
     CLIENT, ENDPOINT, FakePool, ISSUER, Member, NOW, SUB, access, id_token, keys,
 };
-use crate::embedded::NewToken;
 use crate::embedded::house::{House, PASSWORD, basic, bearer, id, operator};
-use crate::jwks::stand_in::Pair;
+use crate::embedded::{NewToken, set_barred};
 use crate::provider::Sought;
 use crate::scope;
+use crate::testing::Pair;
 
 pub(crate) struct Town {
     pub(crate) house: House,
@@ -26,7 +26,12 @@ pub(crate) struct Town {
 pub(crate) async fn town() -> Town {
     let (house, pool) = (House::new().await, FakePool::new());
     let cognito = pool.cognito(house.identity.seams().clone());
-    let identity = Identity::new(house.engine.clone(), house.identity.clone(), Some(cognito));
+    let identity = Identity::new(
+        house.engine.clone(),
+        house.identity.clone(),
+        Some(cognito),
+        First::default(),
+    );
     Town { house, pool, identity }
 }
 
@@ -160,9 +165,29 @@ async fn who_is_disabled_at_the_pool_is_out_with_the_refresh_token() {
     assert_eq!(town.exchange(&refresh).await.unwrap_err(), IdentityError::Wrong);
     assert_eq!(town.sign_in(&right()).await, Err(IdentityError::Wrong));
     // And where nobody can ask the pool, the token is nothing.
-    let alone = Identity::new(town.house.engine.clone(), town.house.identity.clone(), None);
+    let alone = Identity::new(
+        town.house.engine.clone(),
+        town.house.identity.clone(),
+        None,
+        First::default(),
+    );
     let answer = alone.exchange(&refresh, &[], None, &Origin::default()).await;
     assert!(matches!(answer, Err(ExchangeError::Identity(IdentityError::Wrong))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_passed_to_somebody_else_is_asked_for_anew() {
+    let town = town().await;
+    town.sign_in(&right()).await.unwrap();
+    let theirs = id(&jo());
+    let barred = |barred| set_barred(&town.house.engine, &theirs, barred);
+    barred(true).await.unwrap();
+    // The pool may know another person by the same name and password: only it can say.
+    assert_eq!(town.sign_in(&right()).await, Err(IdentityError::Wrong));
+    assert_eq!(town.sign_ins_at_pool(), 2);
+    barred(false).await.unwrap();
+    town.sign_in(&right()).await.unwrap();
+    assert_eq!(town.sign_ins_at_pool(), 2, "it was right a moment ago");
 }
 
 #[tokio::test]
@@ -348,4 +373,42 @@ async fn threat_a11_a_token_of_the_pool_is_bounded_the_same_however_it_comes() {
     assert!(
         town.sign_in(&bearer(&given.issued.token)).await.unwrap().ceiling != Ceiling::Unlimited
     );
+}
+
+#[tokio::test]
+async fn people_of_the_pool_are_invited_by_name_and_by_verified_address() {
+    let town = town().await;
+    let find = async |text: &str| {
+        let found = town.identity.find(text).await.unwrap();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // Nobody has seen them.
+    for text in ["jo", "jo@acme.example", jo().as_str()] {
+        assert_eq!(find(text).await, [""; 0], "{text}");
+    }
+    // Who signed up and never came has a profile, and no account yet.
+    let lee = profiles::NewUser {
+        sub: "lee-1".to_owned(),
+        username: "lee".to_owned(),
+        email: Some("lee@acme.example".to_owned()),
+        email_verified: false,
+    };
+    profiles::ensure(&town.house.engine, &lee, First::default()).await.unwrap();
+    assert_eq!(find("lee").await, ["cognito:lee-1"]);
+    assert_eq!(find("cognito:lee-1").await, ["cognito:lee-1"]);
+    assert_eq!(find("lee@acme.example").await, [""; 0], "nobody verified it");
+
+    town.sign_in(&right()).await.unwrap();
+    for text in ["jo", "Jo", "jo@acme.example", "JO@acme.example", jo().as_str()] {
+        assert_eq!(find(text).await, [jo()], "{text}");
+    }
+    assert_eq!(find("ann").await, ["user:ann"]);
+    // Somebody of the pool who calls themselves as somebody of the house is not taken for them.
+    let ann = profiles::NewUser { sub: "evil".to_owned(), username: "ann".to_owned(), ..lee };
+    profiles::ensure(&town.house.engine, &ann, First::default()).await.unwrap();
+    assert_eq!(find("ann").await, ["user:ann", "cognito:evil"]);
+    // Whoever was deleted here is nobody.
+    town.house.identity.delete_account(&operator(), &id(&jo())).await.unwrap();
+    assert_eq!(find("jo").await, [""; 0]);
+    assert_eq!(find("jo@acme.example").await, [""; 0]);
 }

@@ -1,13 +1,13 @@
 //! Accounts: created, listed, shut out, given up; and their passwords.
 
 use strongroom_engine::access::Caller;
-use strongroom_engine::extension::{Batch, Version};
+use strongroom_engine::extension::{Batch, Extension, Version};
 use strongroom_engine::id::OrganisationId;
 use strongroom_engine::seam::Timestamp;
 use strongroom_engine::{Error, Page};
 
 use super::records::{self, AccountRecord, State};
-use super::{AccountsError, Embedded, changed, demand_operator, demand_own};
+use super::{AccountsError, Embedded, changed};
 use crate::account::{Account, AccountId, Kind};
 use crate::record::Damaged;
 
@@ -64,7 +64,7 @@ impl Embedded {
         password: &str,
         operator: bool,
     ) -> Result<Account, AccountsError> {
-        demand_operator(by)?;
+        self.demand_operator(by)?;
         if id.kind != Kind::User {
             return Err(AccountsError::NoPassword { id: id.to_string() });
         }
@@ -81,6 +81,7 @@ impl Embedded {
             alias: None,
             created_at,
             organisation: None,
+            barred: false,
         };
         let change = if operator { "user created, as operator" } else { "user created" };
         self.create(by, id, record, change).await
@@ -92,7 +93,7 @@ impl Embedded {
         by: &Caller,
         id: &AccountId,
     ) -> Result<Account, AccountsError> {
-        demand_operator(by)?;
+        self.demand_operator(by)?;
         if id.kind != Kind::Robot || id.name.is_within() {
             return Err(AccountsError::Invalid(format!(
                 "{id} is not the name of a robot of the installation"
@@ -121,7 +122,7 @@ impl Embedded {
                 }
             };
             let record: AccountRecord = records::decode(&entry.value)?;
-            if record.state != State::Active {
+            if !record.is_open() {
                 return Ok(false);
             }
             if record.alias.as_deref() == alias {
@@ -167,35 +168,14 @@ impl Embedded {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Account>, AccountsError> {
-        demand_operator(by)?;
-        self.list(kind, after, limit).await
+        self.demand_operator(by)?;
+        let there = |record: &AccountRecord| record.state != State::Deleted;
+        list(&self.0.records, kind, (after, limit), there).await
     }
 
     /// Whether nobody was ever created here: the first start.
     pub async fn is_new(&self) -> Result<bool, AccountsError> {
         Ok(self.0.records.scan(records::ACCOUNTS, None, 1).await?.items.is_empty())
-    }
-
-    async fn list(
-        &self,
-        kind: Kind,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Account>, AccountsError> {
-        let prefix = format!("{}{}:", records::ACCOUNTS, kind.prefix());
-        let page = self.0.records.scan(prefix, after, limit).await?;
-        let mut items = Vec::new();
-        for entry in page.items {
-            let record: AccountRecord = records::decode(&entry.value)?;
-            let name = std::str::from_utf8(&entry.key).ok();
-            let id = name.and_then(|key| key.strip_prefix(records::ACCOUNTS)?.parse().ok());
-            let id = id
-                .ok_or_else(|| Damaged { reason: "the key of an account names none".to_owned() })?;
-            if record.state != State::Deleted {
-                items.push(shown(&id, &record));
-            }
-        }
-        Ok(Page { items, next: page.next })
     }
 
     /// Shuts an account out, or lets it in again; for operators. The last operator stays in.
@@ -205,7 +185,7 @@ impl Embedded {
         id: &AccountId,
         disabled: bool,
     ) -> Result<Account, AccountsError> {
-        demand_operator(by)?;
+        self.demand_operator(by)?;
         self.shut_out(by, id, disabled).await
     }
 
@@ -226,7 +206,7 @@ impl Embedded {
     /// Gives an account up; for operators. Its name stays reserved, its tokens are worth nothing
     /// from here on. The last operator stays.
     pub async fn delete_account(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
-        demand_operator(by)?;
+        self.demand_operator(by)?;
         self.retire(by, id).await
     }
 
@@ -246,20 +226,20 @@ impl Embedded {
                 batch.delete(records::token(token)).delete(records::listing(token, record))
             })
         };
-        self.change_and(by, id, "account deleted", gone, also).await?;
+        change_and(&self.0.records, by, id, "account deleted", gone, also).await?;
         self.forget(by, id, rest, "tokens of a deleted account removed").await
     }
 
     /// An account as everybody sees it; for operators, and for who it is.
     pub async fn look_up(&self, by: &Caller, id: &AccountId) -> Result<Account, AccountsError> {
-        demand_own(by, id)?;
-        Ok(shown(id, &self.account(id).await?.0))
+        self.demand_own(by, id)?;
+        Ok(shown(id, &account(&self.0.records, id).await?.0))
     }
 
     /// Whether there is such an account now. The frontend that asks for somebody who invites them
     /// has made sure that they may invite.
     pub async fn is_known(&self, id: &AccountId) -> Result<bool, AccountsError> {
-        match self.account(id).await {
+        match account(&self.0.records, id).await {
             Ok(_) => Ok(true),
             Err(AccountsError::Unknown { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -274,7 +254,7 @@ impl Embedded {
         id: &AccountId,
         password: &str,
     ) -> Result<Account, AccountsError> {
-        demand_own(by, id)?;
+        self.demand_own(by, id)?;
         if id.kind != Kind::User {
             return Err(AccountsError::NoPassword { id: id.to_string() });
         }
@@ -296,7 +276,7 @@ impl Embedded {
         password: &str,
     ) -> Result<AccountRecord, AccountsError> {
         let password = Some(self.0.passwords.hash(password).await?);
-        let (now, version) = self.account(id).await?;
+        let (now, version) = account(&self.0.records, id).await?;
         if now != *record {
             return Err(Error::Contended { what: "an account" }.into());
         }
@@ -318,7 +298,7 @@ impl Embedded {
         id: &AccountId,
         operator: bool,
     ) -> Result<Account, AccountsError> {
-        demand_operator(by)?;
+        self.demand_operator(by)?;
         if id.kind != Kind::User {
             return Err(AccountsError::Invalid(format!(
                 "{id} is no user of the installation's own; only those are made operators here"
@@ -328,8 +308,7 @@ impl Embedded {
         self.change(by, id, change, |record| AccountRecord { operator, ..record }).await
     }
 
-    /// Changes the record of an account that is there, with its line; tries again where others
-    /// change it at once.
+    /// Changes the record of an account that is there, with its line.
     async fn change(
         &self,
         by: &Caller,
@@ -337,80 +316,107 @@ impl Embedded {
         change: &str,
         with: impl Fn(AccountRecord) -> AccountRecord,
     ) -> Result<Account, AccountsError> {
-        self.change_and(by, id, change, with, |batch| batch).await
+        change_and(&self.0.records, by, id, change, with, |batch| batch).await
     }
+}
 
-    /// The same, with what `also` adds to the commit.
-    async fn change_and(
-        &self,
-        by: &Caller,
-        id: &AccountId,
-        change: &str,
-        with: impl Fn(AccountRecord) -> AccountRecord,
-        also: impl Fn(Batch) -> Batch,
-    ) -> Result<Account, AccountsError> {
-        let key = records::account(id);
-        for _ in 0..ATTEMPTS {
-            let (record, version) = self.account(id).await?;
-            let new = with(record.clone());
-            if new == record {
-                return Ok(shown(id, &new));
-            }
-            let now = self.0.records.now().await?;
-            let mut batch = Batch::new()
-                .unchanged(key.as_str(), version)
-                .put(key.as_str(), records::encode(&new))
-                .event(changed(by, new.chain(), now, change, id.to_string()));
-            if let Some(organisation) = new.organisation.filter(|_| new.state == State::Deleted) {
-                batch = batch.delete(records::robot_of(organisation, id));
-            }
-            if is_operating(&record) && !is_operating(&new) {
-                // Leaning on another operator: two who remove each other at once can't both win.
-                let (other, version) = self.another_operator(id).await?;
-                batch = batch.unchanged(other, version);
-            }
-            match self.0.records.commit(also(batch)).await {
-                Ok(()) => return Ok(shown(id, &new)),
-                Err(Error::Contended { .. }) => {}
-                Err(error) => return Err(error.into()),
+/// Changes the record of an account that is there, with its line and with what `also` adds to the commit;
+/// tries again where others change it at once.
+pub(super) async fn change_and(
+    records: &Extension,
+    by: &Caller,
+    id: &AccountId,
+    change: &str,
+    with: impl Fn(AccountRecord) -> AccountRecord,
+    also: impl Fn(Batch) -> Batch,
+) -> Result<Account, AccountsError> {
+    let key = records::account(id);
+    for _ in 0..ATTEMPTS {
+        let (record, version) = account(records, id).await?;
+        let new = with(record.clone());
+        if new == record {
+            return Ok(shown(id, &new));
+        }
+        let now = records.now().await?;
+        let mut batch = Batch::new()
+            .unchanged(key.as_str(), version)
+            .put(key.as_str(), records::encode(&new))
+            .event(changed(by, new.chain(), now, change, id.to_string()));
+        if let Some(organisation) = new.organisation.filter(|_| new.state == State::Deleted) {
+            batch = batch.delete(records::robot_of(organisation, id));
+        }
+        if is_operating(&record) && !is_operating(&new) {
+            // Leaning on another operator: two who remove each other at once can't both win.
+            let (other, version) = another_operator(records, id).await?;
+            batch = batch.unchanged(other, version);
+        }
+        match records.commit(also(batch)).await {
+            Ok(()) => return Ok(shown(id, &new)),
+            Err(Error::Contended { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Contended { what: "an account" }.into())
+}
+
+/// The accounts of one kind whose records are wanted, in the order of their names.
+pub(super) async fn list(
+    records: &Extension,
+    kind: Kind,
+    (after, limit): (Option<&str>, usize),
+    wanted: impl Fn(&AccountRecord) -> bool,
+) -> Result<Page<Account>, AccountsError> {
+    let prefix = format!("{}{}:", records::ACCOUNTS, kind.prefix());
+    let page = records.scan(prefix, after, limit).await?;
+    let mut items = Vec::new();
+    for entry in page.items {
+        let record: AccountRecord = records::decode(&entry.value)?;
+        let name = std::str::from_utf8(&entry.key).ok();
+        let id = name.and_then(|key| key.strip_prefix(records::ACCOUNTS)?.parse().ok());
+        let id =
+            id.ok_or_else(|| Damaged { reason: "the key of an account names none".to_owned() })?;
+        if wanted(&record) {
+            items.push(shown(&id, &record));
+        }
+    }
+    Ok(Page { items, next: page.next })
+}
+
+/// An account that is there, also when it is shut out.
+pub(super) async fn account(
+    records: &Extension,
+    id: &AccountId,
+) -> Result<(AccountRecord, Version), AccountsError> {
+    let unknown = || AccountsError::Unknown { id: id.to_string() };
+    let entry = records.get(records::account(id)).await?.ok_or_else(unknown)?;
+    let record: AccountRecord = records::decode(&entry.value)?;
+    if record.state == State::Deleted { Err(unknown()) } else { Ok((record, entry.version)) }
+}
+
+/// Somebody else who operates the installation.
+async fn another_operator(
+    records: &Extension,
+    id: &AccountId,
+) -> Result<(Vec<u8>, Version), AccountsError> {
+    let own = records::account(id);
+    let mut after = None;
+    loop {
+        let page = records.scan(records::ACCOUNTS, after.as_deref(), PAGE).await?;
+        for entry in page.items {
+            let record: AccountRecord = records::decode(&entry.value)?;
+            if is_operating(&record) && entry.key != own.as_bytes() {
+                return Ok((entry.key, entry.version));
             }
         }
-        Err(Error::Contended { what: "an account" }.into())
-    }
-
-    /// An account that is there, also when it is disabled.
-    pub(super) async fn account(
-        &self,
-        id: &AccountId,
-    ) -> Result<(AccountRecord, Version), AccountsError> {
-        let unknown = || AccountsError::Unknown { id: id.to_string() };
-        let entry = self.0.records.get(records::account(id)).await?.ok_or_else(unknown)?;
-        let record: AccountRecord = records::decode(&entry.value)?;
-        if record.state == State::Deleted { Err(unknown()) } else { Ok((record, entry.version)) }
-    }
-
-    /// Somebody else who operates the installation.
-    async fn another_operator(&self, id: &AccountId) -> Result<(Vec<u8>, Version), AccountsError> {
-        let own = records::account(id);
-        let mut after = None;
-        loop {
-            let page = self.0.records.scan(records::ACCOUNTS, after.as_deref(), PAGE).await?;
-            for entry in page.items {
-                let record: AccountRecord = records::decode(&entry.value)?;
-                if is_operating(&record) && entry.key != own.as_bytes() {
-                    return Ok((entry.key, entry.version));
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return Err(AccountsError::LastOperator { id: id.to_string() });
-            }
+        after = page.next;
+        if after.is_none() {
+            return Err(AccountsError::LastOperator { id: id.to_string() });
         }
     }
 }
 
 fn is_operating(record: &AccountRecord) -> bool {
-    record.operator && record.state == State::Active
+    record.operator && record.is_open()
 }
 
 /// The record of an account that signs in by tokens, or by another provider's word.
@@ -419,14 +425,14 @@ pub(super) fn without_password(
     created_at: Timestamp,
     organisation: Option<OrganisationId>,
 ) -> AccountRecord {
-    let (state, operator, password) = (State::Active, false, None);
-    AccountRecord { state, operator, password, alias, created_at, organisation }
+    let (state, operator, password, barred) = (State::Active, false, None, false);
+    AccountRecord { state, operator, password, alias, created_at, organisation, barred }
 }
 
 pub(super) fn shown(id: &AccountId, record: &AccountRecord) -> Account {
     Account {
         id: id.clone(),
-        disabled: record.state == State::Disabled,
+        disabled: record.state == State::Disabled || record.barred,
         operator: record.operator,
         created_at: record.created_at,
     }

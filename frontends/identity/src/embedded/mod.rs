@@ -10,6 +10,7 @@
 //! part of credentials was wrong, or decides what somebody may do where.
 
 mod accounts;
+mod barred;
 mod exchange;
 #[cfg(test)]
 pub(crate) mod house;
@@ -37,6 +38,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub use accounts::demand_strength;
+pub use barred::{let_in, set_barred};
 pub(crate) use exchange::Renewal;
 pub use exchange::{ExchangeError, Exchanged, Grant};
 pub(crate) use sign_in::{ANONYMOUS, SignedIn, away};
@@ -227,6 +229,23 @@ impl Embedded {
         self.0.options.remembered_for
     }
 
+    /// Fails unless `by` operates the installation, without the bounds of a token.
+    fn demand_operator(&self, by: &Caller) -> Result<(), AccountsError> {
+        if by.operator && by.ceiling == Ceiling::Unlimited {
+            return Ok(());
+        }
+        self.0.records.note_refusal(by, "accounts");
+        Err(AccountsError::Denied { principal: by.principal.as_str().to_owned() })
+    }
+
+    /// Fails unless `by` is an operator, or the account itself without the bounds of a token.
+    fn demand_own(&self, by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
+        if by.principal.as_str() == id.to_string() && by.ceiling == Ceiling::Unlimited {
+            return Ok(());
+        }
+        self.demand_operator(by)
+    }
+
     /// Time and chance.
     pub(crate) fn seams(&self) -> &Seams {
         &self.0.seams
@@ -242,22 +261,6 @@ impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Embedded").field("options", &self.0.options).finish_non_exhaustive()
     }
-}
-
-/// Fails unless `by` operates the installation, without the bounds of a token.
-fn demand_operator(by: &Caller) -> Result<(), AccountsError> {
-    if by.operator && by.ceiling == Ceiling::Unlimited {
-        return Ok(());
-    }
-    Err(AccountsError::Denied { principal: by.principal.as_str().to_owned() })
-}
-
-/// Fails unless `by` is an operator, or the account itself without the bounds of a token.
-fn demand_own(by: &Caller, id: &AccountId) -> Result<(), AccountsError> {
-    if by.principal.as_str() == id.to_string() && by.ceiling == Ceiling::Unlimited {
-        return Ok(());
-    }
-    demand_operator(by)
 }
 
 /// The line of a change of an account or a token, in the trail of whose it is.

@@ -44,9 +44,17 @@ pub(super) struct AccountRecord {
     /// Whose robot it is; the installation's where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) organisation: Option<OrganisationId>,
+    /// Its provider lets it in no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) barred: bool,
 }
 
 impl AccountRecord {
+    /// Whether it may sign in.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Active && !self.barred
+    }
+
     /// In whose trail its lines are.
     pub(super) fn chain(&self) -> OrganisationId {
         self.organisation.unwrap_or(SYSTEM)
@@ -142,6 +150,7 @@ mod tests {
             alias: None,
             created_at: Timestamp(7),
             organisation: None,
+            barred: false,
         };
         let written = b"\x01{\"state\":\"active\",\"operator\":true,\"password\":\"$argon2id$x\",\"created_at\":7}";
         assert_eq!(encode(&account), written);
@@ -150,6 +159,11 @@ mod tests {
         let written = String::from_utf8(encode(&robot)).unwrap();
         assert!(written.ends_with(",\"created_at\":7,\"organisation\":\"000000000000000a\"}"));
         assert_eq!(decode::<AccountRecord>(written.as_bytes()).unwrap(), robot);
+
+        let barred = AccountRecord { barred: true, ..robot };
+        let written = String::from_utf8(encode(&barred)).unwrap();
+        assert!(written.ends_with(",\"organisation\":\"000000000000000a\",\"barred\":true}"));
+        assert_eq!(decode::<AccountRecord>(written.as_bytes()).unwrap(), barred);
 
         let token = TokenRecord {
             hash: TokenHash::from_bytes([0; 32]),

@@ -12,7 +12,7 @@ use strongroom_engine::Page;
 use strongroom_engine::access::Caller;
 use strongroom_engine::tenancy::Organisation;
 
-use super::accounts::{shown, without_password};
+use super::accounts::{account, shown, without_password};
 use super::tokens::NewToken;
 use super::{AccountsError, Embedded, records};
 use crate::account::{Account, AccountId, AccountName, Kind, TokenInfo, TokenUse};
@@ -74,7 +74,7 @@ impl Embedded {
         organisation: &Organisation,
         id: &AccountId,
     ) -> Result<Account, AccountsError> {
-        let (record, _) = self.account(id).await?;
+        let (record, _) = account(&self.0.records, id).await?;
         if id.kind == Kind::Robot && record.organisation == Some(organisation.id) {
             return Ok(shown(id, &record));
         }

@@ -11,6 +11,7 @@ use strongroom_engine::audit::{Event, EventKind, SYSTEM};
 use strongroom_engine::extension::Batch;
 use strongroom_http::auth::{Credentials, Secret};
 
+use super::accounts::account;
 use super::exchange::ceiling_of;
 use super::records::{self, AccountRecord, State, TokenRecord};
 use super::subject::Subject;
@@ -110,15 +111,16 @@ impl IdentityProvider for Embedded {
         }
     }
 
-    async fn find(&self, text: &str) -> Result<Option<PrincipalId>, IdentityError> {
+    async fn find(&self, text: &str) -> Result<Vec<PrincipalId>, IdentityError> {
         let id = match text.parse::<AccountId>() {
             Ok(id) => id,
             Err(_no_kind) => match text.parse::<AccountName>() {
                 Ok(name) if !name.is_within() => AccountId::user(name),
-                _ => return Ok(None),
+                _ => return Ok(Vec::new()),
             },
         };
-        Ok(self.is_known(&id).await.map_err(away)?.then(|| id.principal()))
+        let known = self.is_known(&id).await.map_err(away)?;
+        Ok(known.then(|| id.principal()).into_iter().collect())
     }
 
     fn challenge(
@@ -149,7 +151,8 @@ impl Embedded {
             }
             Credentials::Basic { user, password } => {
                 if MachineToken::looks_like_one(password.expose()) {
-                    self.by_machine_token(Some(user), password, TokenUse::Access, origin).await
+                    Box::pin(self.by_machine_token(Some(user), password, TokenUse::Access, origin))
+                        .await
                 } else {
                     self.by_password(user, password, origin).await
                 }
@@ -164,25 +167,42 @@ impl Embedded {
         origin: &Origin,
     ) -> Result<SignedIn, IdentityError> {
         let id = user.parse::<AccountName>().ok().map(AccountId::user);
-        let found = match &id {
-            Some(id) => self.active(id).await?,
+        let found = match id {
+            Some(id) => self.active(&id).await?.map(|record| (id, record)),
             None => None,
         };
-        if let (Some(id), Some(record)) = (&id, &found)
-            && let Some(stored) = &record.password
-            && self.knows(user, password, stored)
-        {
-            return Ok(by(id, record));
+        match self.remembered(found.as_ref(), user, password) {
+            Some(signed_in) => Ok(signed_in),
+            None => Box::pin(self.by_verifying(found, user, password, origin)).await,
         }
+    }
+
+    /// The account, where this password of it was right a short while ago.
+    fn remembered(
+        &self,
+        found: Option<&(AccountId, AccountRecord)>,
+        user: &str,
+        password: &Secret,
+    ) -> Option<SignedIn> {
+        let (id, record) = found?;
+        let stored = record.password.as_ref()?;
+        self.knows(user, password, stored).then(|| by(id, record))
+    }
+
+    async fn by_verifying(
+        &self,
+        found: Option<(AccountId, AccountRecord)>,
+        user: &str,
+        password: &Secret,
+        origin: &Origin,
+    ) -> Result<SignedIn, IdentityError> {
         let gate = self.gate(user);
         let _one_at_a_time = gate.lock().await;
-        let stored = found.as_ref().and_then(|record| record.password.as_ref());
-        if let (Some(id), Some(record), Some(stored)) = (&id, &found, stored)
-            && self.knows(user, password, stored)
-        {
-            return Ok(by(id, record));
+        if let Some(signed_in) = self.remembered(found.as_ref(), user, password) {
+            return Ok(signed_in);
         }
         self.take_guess(user, origin)?;
+        let stored = found.as_ref().and_then(|(_, record)| record.password.as_ref());
         let right = match stored {
             Some(stored) => self.0.passwords.verify(password.expose(), stored).await,
             None => {
@@ -194,22 +214,16 @@ impl Embedded {
             Ok(Verdict::Wrong) | Err(PasswordError::Length) => (false, false),
             Err(error) => return Err(IdentityError::Unavailable(error.to_string())),
         };
-        let who = id.as_ref().map_or_else(|| ANONYMOUS.to_owned(), AccountId::to_string);
+        let named = user.parse::<AccountName>().ok().map(AccountId::user);
+        let who = named.map_or_else(|| ANONYMOUS.to_owned(), |id| id.to_string());
         self.record(who, origin, "password", right).await?;
-        match (id, found, right) {
-            (Some(id), Some(record), true) => {
-                let record = if outdated {
-                    self.hashed_anew(&id, record, password, origin).await
-                } else {
-                    record
-                };
-                if let Some(stored) = &record.password {
-                    self.0.cache.remember(user, password.expose(), stored, ());
-                }
-                Ok(by(&id, &record))
-            }
-            _ => Err(IdentityError::Wrong),
+        let (Some((id, record)), true) = (found, right) else { return Err(IdentityError::Wrong) };
+        let record =
+            if outdated { self.hashed_anew(&id, record, password, origin).await } else { record };
+        if let Some(stored) = &record.password {
+            self.0.cache.remember(user, password.expose(), stored, ());
         }
+        Ok(by(&id, &record))
     }
 
     /// The record with its password hashed as is wanted now. Where that fails it is as it was, and
@@ -329,6 +343,23 @@ impl Embedded {
         Ok(self.active(id).await?.is_some())
     }
 
+    /// Whether somebody had an account here that was deleted: nobody else gets its name, and they
+    /// don't come back.
+    pub(crate) async fn is_gone(&self, who: &PrincipalId) -> Result<bool, IdentityError> {
+        let Ok(id) = who.as_str().parse::<AccountId>() else { return Ok(false) };
+        Ok(self.record_of(&id).await?.is_some_and(|record| record.state == State::Deleted))
+    }
+
+    /// Whether this account was there and may not sign in, or no more. One that was never there is not.
+    pub(crate) async fn is_shut_out(&self, id: &AccountId) -> Result<bool, IdentityError> {
+        Ok(self.record_of(id).await?.is_some_and(|record| !record.is_open()))
+    }
+
+    async fn record_of(&self, id: &AccountId) -> Result<Option<AccountRecord>, IdentityError> {
+        let entry = self.0.records.get(records::account(id)).await.map_err(away)?;
+        entry.map(|entry| records::decode(&entry.value)).transpose().map_err(away)
+    }
+
     /// What another provider calls this account.
     pub(crate) async fn alias(&self, id: &AccountId) -> Result<Option<String>, IdentityError> {
         Ok(self.active(id).await?.and_then(|account| account.alias))
@@ -336,8 +367,8 @@ impl Embedded {
 
     /// The account, where it may sign in.
     async fn active(&self, id: &AccountId) -> Result<Option<AccountRecord>, IdentityError> {
-        match self.account(id).await {
-            Ok((record, _)) => Ok(Some(record).filter(|record| record.state == State::Active)),
+        match account(&self.0.records, id).await {
+            Ok((record, _)) => Ok(Some(record).filter(AccountRecord::is_open)),
             Err(AccountsError::Unknown { .. }) => Ok(None),
             Err(error) => Err(away(error)),
         }

@@ -233,7 +233,7 @@ async fn a_password_is_hashed_once_for_many_requests_and_anew_when_the_cost_chan
     let house = house.restarted(dearer).await;
     let access = house.exchange(basic("ann", PASSWORD), &[]).await.issued.token;
     house.sign_in(&bearer(&access)).await.unwrap();
-    let (record, _) = house.identity.account(&id("user:ann")).await.unwrap();
+    let (record, _) = accounts::account(&house.identity.0.records, &id("user:ann")).await.unwrap();
     let stored = record.password.unwrap();
     assert!(stored.as_str().contains("m=16,t=1"), "{}", stored.as_str());
     let before = house.identity.hashes();

@@ -11,8 +11,9 @@ use strongroom_engine::audit::SYSTEM;
 use strongroom_engine::extension::Batch;
 use strongroom_http::auth::Secret;
 
+use super::accounts::account;
 use super::records::{self, AccountRecord, TokenRecord};
-use super::{AccountsError, Embedded, SignedIn, changed, demand_own};
+use super::{AccountsError, Embedded, SignedIn, changed};
 use crate::account::{AccountId, Kind, Reach, TokenInfo, TokenUse};
 use crate::seal::SealError;
 use crate::secret::{MachineToken, TokenHash};
@@ -64,7 +65,7 @@ impl Embedded {
         by: &Caller,
         new: NewToken,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
-        demand_own(by, &new.owner)?;
+        self.demand_own(by, &new.owner)?;
         self.add_token(by, new).await
     }
 
@@ -150,7 +151,7 @@ impl Embedded {
         parent: Option<String>,
         upstream: Option<&Secret>,
     ) -> Result<(TokenInfo, MachineToken), AccountsError> {
-        let (account, version) = self.account(&new.owner).await?;
+        let (account, version) = account(&self.0.records, &new.owner).await?;
         let now = self.0.records.now().await?;
         let token = MachineToken::generate(&*self.0.seams.entropy);
         let hash = token.hash();
@@ -193,7 +194,7 @@ impl Embedded {
         owner: &AccountId,
         used_for: TokenUse,
     ) -> Result<Vec<TokenInfo>, AccountsError> {
-        demand_own(by, owner)?;
+        self.demand_own(by, owner)?;
         self.live_tokens(owner, used_for).await
     }
 
@@ -202,7 +203,7 @@ impl Embedded {
         owner: &AccountId,
         used_for: TokenUse,
     ) -> Result<Vec<TokenInfo>, AccountsError> {
-        self.account(owner).await?;
+        account(&self.0.records, owner).await?;
         let now = self.0.records.now().await?;
         let mut tokens = self.all_tokens(owner, used_for).await?;
         tokens.retain(|(_, record)| !record.is_over(now));
@@ -213,7 +214,7 @@ impl Embedded {
     /// whose it is.
     pub async fn revoke_token(&self, by: &Caller, id: &str) -> Result<(), AccountsError> {
         let record = self.token(id).await?.ok_or_else(|| unknown(id))?;
-        demand_own(by, &record.owner)?;
+        self.demand_own(by, &record.owner)?;
         self.end_token(by, id, record).await
     }
 
@@ -225,7 +226,7 @@ impl Embedded {
         owner: &AccountId,
         id: &str,
     ) -> Result<(), AccountsError> {
-        demand_own(by, owner)?;
+        self.demand_own(by, owner)?;
         self.end_token_of(by, owner, id).await
     }
 

@@ -13,6 +13,7 @@ use strongroom_http::request_id::RequestId;
 use super::*;
 use crate::account::Reach;
 use crate::embedded::house::{House, PASSWORD, bearer};
+use crate::profiles::First;
 
 struct Answer {
     status: u16,
@@ -49,7 +50,8 @@ async fn send(house: &House, request: Request<RequestBody>) -> Answer {
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     let origin = TrustedProxies::default().origin(peer, false, None, &HeaderMap::new());
     let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
-    let providers = Identity::new(house.engine.clone(), house.identity.clone(), None);
+    let providers =
+        Identity::new(house.engine.clone(), house.identity.clone(), None, First::default());
     let response = answer(&providers, request, &context).await;
     assert_eq!(context.route(), "token");
     let (parts, body) = response.into_parts();

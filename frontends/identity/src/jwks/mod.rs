@@ -13,8 +13,6 @@ mod claims;
 mod keys;
 mod source;
 #[cfg(test)]
-pub(crate) mod stand_in;
-#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -148,11 +146,6 @@ impl Verifier {
         }
         let good = Cache::new(REMEMBERED);
         Ok(Self(Arc::new(Inner { sources, policy, seams, web, good })))
-    }
-
-    /// Whether tokens of this issuer are looked at.
-    pub fn trusts(&self, issuer: &str) -> bool {
-        self.0.sources.contains_key(issuer)
     }
 
     /// The issuers, in the order of their names.

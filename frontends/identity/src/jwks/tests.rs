@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
 
-use super::stand_in::{FakeWeb, Pair, b64, set};
 use super::*;
+use crate::testing::{FakeWeb, Pair, b64, set};
 
 const NOW: u64 = 1_700_000_000;
 const ISSUER: &str = "https://issuer.example/pool";

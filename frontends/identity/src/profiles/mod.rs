@@ -62,6 +62,13 @@ pub struct Profile {
     pub created_at: Timestamp,
 }
 
+/// How the organisations are made that people begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct First {
+    /// The most bytes that each may store; no bound where absent.
+    pub quota_bytes: Option<u64>,
+}
+
 /// Why there is no profile. Nothing is half made that the next call does not finish.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -96,8 +103,13 @@ pub fn principal(sub: &str) -> Result<PrincipalId, ProfilesError> {
 
 /// Makes the profile of `user` and their first organisation, with them as its admin, where they
 /// are not there yet; takes up a new name or address where they are. To be called at a sign-up and at
-/// the first sight of a verified token alike, in any order.
-pub async fn ensure(engine: &Engine, user: &NewUser) -> Result<Profile, ProfilesError> {
+/// the first sight of a verified token alike, in any order. `first` is for the organisation that is made
+/// now: one that is there stays as it is.
+pub async fn ensure(
+    engine: &Engine,
+    user: &NewUser,
+    first: First,
+) -> Result<Profile, ProfilesError> {
     check(user)?;
     let principal = principal(&user.sub)?;
     let by = founder(&principal);
@@ -125,7 +137,7 @@ pub async fn ensure(engine: &Engine, user: &NewUser) -> Result<Profile, Profiles
             continue;
         }
         let next = match engine
-            .create_organisation(&by, &record.organisation, None, Some(&principal))
+            .create_organisation(&by, &record.organisation, first.quota_bytes, Some(&principal))
             .await
         {
             Ok(_) => ProfileRecord { complete: true, ..record },

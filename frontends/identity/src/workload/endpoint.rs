@@ -12,7 +12,7 @@ use strongroom_http::auth::Secret;
 use strongroom_http::{Body, RequestBody, RequestContext};
 
 use super::{Place, WorkloadError, Workloads};
-use crate::endpoint::{not_vouched, refused, reply};
+use crate::endpoint::{not_now, not_vouched, refused, reply};
 use crate::gate::origin;
 
 /// Where it is.
@@ -93,7 +93,7 @@ fn not_exchanged(error: &WorkloadError) -> Response<Body> {
         | WorkloadError::Engine(_) => {
             let error = strongroom_http::log::chain(error);
             tracing::error!(error, "a workload's token could not be exchanged");
-            refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "try again later")
+            not_now("try again later")
         }
     }
 }

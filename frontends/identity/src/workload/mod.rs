@@ -1,19 +1,20 @@
 //! Publishing from CI with no stored secret: the token that an issuer signed for one run becomes a short
 //! token of ours, narrow as a rule of the registry says.
 //!
-//! Which issuers are trusted is the operator's to set; a registry's admin makes rules: whose tokens, for
+//! Which issuers are trusted ([`Issuer`]) is the operator's to set; a registry's admin makes rules: whose tokens, for
 //! which audience, with which claims, and what they may do there. Each rule has an account of its own
 //! (`workload:<id>`), a member of its registry with no more than the rule grants: so the authorizer
 //! decides about it as about everybody else, and removing the rule ends its tokens at once.
 //!
 //! **Promises.** One token is exchanged once, by however many at once and at whichever node (THREATS
-//! A10). A rule names who runs, exactly: no rule lets all of an issuer's customers in. A token of ours
-//! lives at most [`MAX_LIFETIME`].
+//! A10). A rule stays with its registry, whatever that is called. It names who runs, exactly: no rule lets
+//! all of an issuer's customers in. A token of ours lives at most [`MAX_LIFETIME`].
 //!
 //! **Never.** It grants beyond the rule's registry, or takes a token that its issuer did not make for us.
 
 pub mod endpoint;
 mod exchange;
+mod issuers;
 mod records;
 mod rules;
 #[cfg(test)]
@@ -25,17 +26,21 @@ use std::time::Duration;
 
 use strongroom_engine::access::{Action, Caller, Role};
 use strongroom_engine::audit::{Event, EventKind, SYSTEM};
-use strongroom_engine::extension::{Batch, Extension};
+use strongroom_engine::extension::{Batch, Entry, Extension};
+use strongroom_engine::id::{OrganisationId, RegistryId};
 use strongroom_engine::{Engine, Error};
 
+use self::records::RuleRecord;
 pub use exchange::{Exchanged, Place};
+pub use issuers::{Issuer, IssuerError};
 pub use rules::{NewRule, Rule};
 
 use crate::account::AccountId;
 use crate::embedded::{AccountsError, Embedded};
-use crate::jwks::Verifier;
+use crate::jwks::{Policy, Verifier};
 use crate::provider::IdentityError;
 use crate::record::{self, Damaged};
+use crate::web::Web;
 
 /// The namespace of the engine's records that is ours.
 pub const NAMESPACE: &str = "workloads";
@@ -104,33 +109,38 @@ struct Inner {
     engine: Engine,
     records: Extension,
     embedded: Embedded,
+    issuers: Vec<Issuer>,
     verifier: Verifier,
 }
 
 impl Workloads {
-    /// Trusts the issuers of `verifier`.
-    pub fn new(engine: Engine, embedded: Embedded, verifier: Verifier) -> Self {
+    /// Trusts these issuers, whose keys are looked after by `policy` and had over `web`. Asks nobody
+    /// yet.
+    pub fn new(
+        engine: Engine,
+        embedded: Embedded,
+        issuers: Vec<Issuer>,
+        policy: Policy,
+        web: Arc<dyn Web>,
+    ) -> Result<Self, IssuerError> {
+        Issuer::check(&issuers)?;
         let records = engine.extension(NAMESPACE);
-        Self(Arc::new(Inner { engine, records, embedded, verifier }))
+        let trusted = issuers.iter().map(Issuer::trusted).collect();
+        let verifier = Verifier::new(trusted, policy, embedded.seams().clone(), web)?;
+        Ok(Self(Arc::new(Inner { engine, records, embedded, issuers, verifier })))
     }
 
     /// The issuers for whose tokens rules can be made.
-    pub fn issuers(&self) -> Vec<&str> {
-        self.0.verifier.issuers()
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.0.issuers
     }
 
     /// Makes a rule; for whoever may manage its registry.
     pub async fn add(&self, by: &Caller, new: NewRule) -> Result<Rule, WorkloadError> {
         let place = new.place();
-        self.demand(by, &place).await?;
+        let tenant = self.demand(by, &place).await?;
+        let new = self.resolved(new)?;
         let anchor = new.check()?;
-        if !self.0.verifier.trusts(&new.issuer) {
-            return Err(WorkloadError::Invalid(format!(
-                "the issuer {:?} is not trusted by this installation, which trusts: {}",
-                new.issuer,
-                self.issuers().join(", ")
-            )));
-        }
         if self.list(by, &place).await?.len() >= MAX_RULES {
             return Err(WorkloadError::Invalid(format!("{place} has {MAX_RULES} already")));
         }
@@ -145,39 +155,45 @@ impl Workloads {
         let account = rule.account()?;
         // Without its role, which comes last, a rule can do nothing.
         self.0.embedded.admit(by, &account, None).await?;
-        let key = records::rule(&place, &rule.id);
+        let key = records::rule(tenant, &rule.id);
+        let (organisation, registry) = tenant;
+        let kept = RuleRecord { organisation, registry, rule };
         let batch = Batch::new()
             .absent(key.as_str())
-            .put(key.as_str(), record::encode(&rule))
-            .put(format!("{anchor}{}", rule.id), key)
+            .put(key.as_str(), record::encode(&kept))
+            .put(format!("{anchor}{}", kept.rule.id), key)
             .event(changed(by, now, "rule for workloads made", &account));
         self.0.records.commit(batch).await?;
         let principal = account.principal();
         let Place { organisation, registry } = &place;
         self.0.engine.set_role(by, organisation, &principal, Some(registry), role).await?;
-        Ok(rule)
+        Ok(kept.rule)
     }
 
     /// The rules of a registry in the order of their ids; for whoever may manage it.
     pub async fn list(&self, by: &Caller, place: &Place) -> Result<Vec<Rule>, WorkloadError> {
-        self.demand(by, place).await?;
-        let page = self.0.records.scan(records::rules(place), None, MAX_RULES).await?;
-        page.items.iter().map(|entry| Ok(record::decode(&entry.value)?)).collect()
+        let tenant = self.demand(by, place).await?;
+        let page = self.0.records.scan(records::rules(tenant), None, MAX_RULES).await?;
+        let read = |entry: &Entry| {
+            let kept: RuleRecord = record::decode(&entry.value)?;
+            Ok(kept.rule.at(place.clone()))
+        };
+        page.items.iter().map(read).collect()
     }
 
     /// Removes a rule, and ends its tokens; for whoever may manage its registry.
     pub async fn remove(&self, by: &Caller, place: &Place, id: &str) -> Result<(), WorkloadError> {
-        self.demand(by, place).await?;
+        let tenant = self.demand(by, place).await?;
         let unknown = || WorkloadError::Unknown {
             id: id.chars().take(32).collect(),
             registry: place.to_string(),
         };
-        let key = records::rule(place, id);
+        let key = records::rule(tenant, id);
         if id.len() > 32 {
             return Err(unknown());
         }
         let entry = self.0.records.get(&key).await?.ok_or_else(unknown)?;
-        let rule: Rule = record::decode(&entry.value)?;
+        let RuleRecord { rule, .. } = record::decode(&entry.value)?;
         let account = rule.account()?;
         // First what can be done by it; its record last, so that what fails can be done again.
         match self.0.embedded.retire(by, &account).await {
@@ -195,10 +211,40 @@ impl Workloads {
         Ok(self.0.records.commit(batch).await?)
     }
 
-    async fn demand(&self, by: &Caller, place: &Place) -> Result<(), Error> {
+    /// The rule with its issuer's own `iss`, and the audience that goes with it.
+    fn resolved(&self, new: NewRule) -> Result<NewRule, WorkloadError> {
+        let invalid = |why| Err(WorkloadError::Invalid(why));
+        let Some(issuer) = self.0.issuers.iter().find(|issuer| issuer.is_called(&new.issuer))
+        else {
+            let known: Vec<_> = self.0.issuers.iter().map(ToString::to_string).collect();
+            let known = if known.is_empty() { "nobody".to_owned() } else { known.join(", ") };
+            return invalid(format!(
+                "the issuer {:?} is not trusted by this installation, which trusts {known}",
+                new.issuer
+            ));
+        };
+        let audience = match (new.audience, &issuer.audience) {
+            (None, Some(audience)) => audience.clone(),
+            (None, None) => {
+                return invalid(format!("say for which audience {issuer} makes the tokens"));
+            }
+            (Some(asked), Some(audience)) if asked != *audience => {
+                return invalid(format!("tokens of {issuer} are good here for {audience:?} alone"));
+            }
+            (Some(asked), _) => asked,
+        };
+        Ok(NewRule { issuer: issuer.issuer.clone(), audience: Some(audience), ..new })
+    }
+
+    /// The ids of a registry, where `by` may manage it.
+    async fn demand(
+        &self,
+        by: &Caller,
+        place: &Place,
+    ) -> Result<(OrganisationId, RegistryId), Error> {
         let Place { organisation, registry } = place;
-        let registry = self.0.engine.registry_for(by, organisation, registry, Action::Manage);
-        registry.await.map(drop)
+        let found = self.0.engine.registry_for(by, organisation, registry, Action::Manage).await?;
+        Ok((found.0, found.1.id))
     }
 }
 

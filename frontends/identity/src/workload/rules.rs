@@ -41,10 +41,11 @@ pub struct NewRule {
     pub organisation: OrganisationName,
     /// Where it grants something.
     pub registry: RegistryName,
-    /// The issuer of the tokens that it is for.
+    /// The issuer of the tokens that it is for, as they have it; a rule that is made may have its name.
     pub issuer: String,
-    /// For whom its issuer must have made a token (`aud`).
-    pub audience: String,
+    /// For whom its issuer must have made a token (`aud`). Where a rule that is made has none, it is
+    /// the issuer's.
+    pub audience: Option<String>,
     /// What a token must claim: each value exactly, or with `*` for any run of characters. At least one
     /// claim that says who runs (`sub`, `repository`, `project_path`, …) has no `*`.
     pub claims: BTreeMap<String, String>,
@@ -78,7 +79,7 @@ impl NewRule {
     pub(super) fn check(&self) -> Result<String, WorkloadError> {
         let invalid = |why: String| Err(WorkloadError::Invalid(why));
         let texts = self.claims.iter().flat_map(|(name, value)| [name, value]);
-        for text in texts.chain([&self.issuer, &self.audience]) {
+        for text in texts.chain([&self.issuer]).chain(&self.audience) {
             if text.is_empty() || text.len() > MAX_TEXT || text.chars().any(char::is_control) {
                 return invalid(format!(
                     "issuer, audience, claims and their values are 1 to {MAX_TEXT} bytes each"
@@ -104,14 +105,15 @@ impl NewRule {
                 IDENTIFYING.join(", ")
             ));
         };
-        Ok(records::anchor(&self.issuer, &self.audience, claim, value))
+        let audience = self.audience.as_deref().unwrap_or_default();
+        Ok(records::anchor(&self.issuer, audience, claim, value))
     }
 
     /// Whether it is for this token.
     pub(super) fn is_for(&self, claims: &Claims) -> bool {
         let [audience] = claims.audience.as_slice() else { return false };
         claims.issuer == self.issuer
-            && *audience == self.audience
+            && self.audience.as_ref() == Some(audience)
             && self.claims.iter().all(|(name, pattern)| {
                 claimed(claims, name).is_some_and(|value| matches(pattern, &value))
             })
@@ -133,6 +135,11 @@ impl NewRule {
 }
 
 impl Rule {
+    /// The same, where its registry is called so now.
+    pub(super) fn at(self, Place { organisation, registry }: Place) -> Self {
+        Self { grants: NewRule { organisation, registry, ..self.grants }, ..self }
+    }
+
     /// Who its tokens are.
     pub(super) fn account(&self) -> Result<AccountId, WorkloadError> {
         let name: AccountName = self.id.parse().map_err(crate::embedded::AccountsError::from)?;

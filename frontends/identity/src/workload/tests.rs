@@ -12,9 +12,9 @@ use super::*;
 use crate::account::{Kind, Reach};
 use crate::embedded::NewToken;
 use crate::embedded::house::{House, basic, bearer, operator};
-use crate::jwks::stand_in::{FakeWeb, Pair, set};
-use crate::jwks::{KeysAt, Policy, Signing, Trusted};
+use crate::jwks::KeysAt;
 use crate::provider::IdentityProvider as _;
+use crate::testing::{FakeWeb, Pair, set};
 use strongroom_engine::access::Origin;
 
 const NOW: u64 = 1_700_000_000;
@@ -46,15 +46,19 @@ async fn town() -> Town {
 }
 
 fn workloads(house: &House, web: &FakeWeb) -> Workloads {
-    let trusted = [ISSUER, OTHER].map(|issuer| Trusted {
-        issuer: issuer.to_owned(),
+    trusting(house, web, &[("ci", ISSUER, None), ("other", OTHER, None)])
+}
+
+fn trusting(house: &House, web: &FakeWeb, issuers: &[(&str, &str, Option<&str>)]) -> Workloads {
+    let issuers = issuers.iter().map(|(name, issuer, audience)| Issuer {
+        name: (*name).to_owned(),
+        issuer: (*issuer).to_owned(),
+        audience: audience.map(str::to_owned),
         keys: KeysAt::Url(keys()),
-        signing: &[Signing::Rs256, Signing::Es256],
     });
-    let seams = house.identity.seams().clone();
+    let (engine, embedded) = (house.engine.clone(), house.identity.clone());
     let web = Arc::new(web.clone());
-    let verifier = Verifier::new(trusted.to_vec(), Policy::default(), seams, web).unwrap();
-    Workloads::new(house.engine.clone(), house.identity.clone(), verifier)
+    Workloads::new(engine, embedded, issuers.collect(), Policy::default(), web).unwrap()
 }
 
 fn keys() -> String {
@@ -77,7 +81,7 @@ fn rule(registry: &str, claims: &[(&str, &str)]) -> NewRule {
         organisation,
         registry,
         issuer: ISSUER.to_owned(),
-        audience: "strongroom".to_owned(),
+        audience: Some("strongroom".to_owned()),
         claims: claims.iter().map(own).collect::<BTreeMap<_, _>>(),
         repository: Some("api".parse().unwrap()),
         actions: vec![Action::List, Action::Pull, Action::Push],
@@ -298,7 +302,7 @@ async fn rules_are_for_who_manages_the_registry_and_say_who_runs() {
         ("manage", NewRule { actions: vec![Action::Manage], ..good() }),
         ("issuer", NewRule { issuer: "https://evil.example".to_owned(), ..good() }),
         ("issuer", NewRule { issuer: format!("{ISSUER}/"), ..good() }),
-        ("audience", NewRule { audience: String::new(), ..good() }),
+        ("audience", NewRule { audience: Some(String::new()), ..good() }),
         ("control", rule("acme/main", &[("sub", "a\nb")])),
     ] {
         let refused = town.workloads.add(&admin(), bad).await;
@@ -363,4 +367,85 @@ async fn who_tries_tokens_without_end_is_stopped() {
         assert!(tries < 100);
     }
     assert_eq!(town.house.sign_ins().await.len(), tries);
+}
+
+#[tokio::test]
+async fn an_issuer_goes_by_its_name_and_its_tokens_are_for_its_audience_alone() {
+    let town = town().await;
+    let before = town.workloads.add(&admin(), rule("acme/main", TAGS)).await.unwrap();
+    let (house, web) = (&town.house, &town.web);
+    let strict = trusting(house, web, &[("ci", ISSUER, Some("ours")), ("other", OTHER, None)]);
+    let by_name = NewRule { issuer: "ci".to_owned(), audience: None, ..rule("acme/main", TAGS) };
+    let made = strict.add(&admin(), by_name.clone()).await.unwrap();
+    assert_eq!(made.grants.issuer, ISSUER);
+    assert_eq!(made.grants.audience.as_deref(), Some("ours"));
+    for (bad, says) in [
+        (NewRule { audience: Some("theirs".to_owned()), ..by_name.clone() }, "\"ours\" alone"),
+        (NewRule { issuer: "other".to_owned(), ..by_name.clone() }, "which audience"),
+        (
+            NewRule { issuer: "nobody".to_owned(), ..by_name },
+            "which trusts ci (https://ci.example)",
+        ),
+    ] {
+        let refused = strict.add(&admin(), bad).await.unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+    // Nothing that was made before goes on once the operator says another audience.
+    let token = town.pair.token(&claims("1"));
+    let refused = strict.exchange(&Secret::new(&token), None, &Origin::default()).await;
+    assert!(matches!(refused, Err(WorkloadError::NoRule { .. })), "{refused:?}");
+    assert_eq!(town.exchange(&token).await.unwrap().rule, before);
+    let mut ours = claims("2");
+    ours["aud"] = json!("ours");
+    let token = Secret::new(town.pair.token(&ours));
+    let given = strict.exchange(&token, None, &Origin::default()).await.unwrap();
+    assert_eq!(given.rule, made);
+}
+
+/// Names lead to one registry for ever, so nobody else's registry can come to have the rules of another.
+#[tokio::test]
+async fn rules_stay_with_their_registry_whatever_it_is_called() {
+    let town = town().await;
+    let (engine, by) = (&town.house.engine, admin());
+    let made = town.workloads.add(&by, rule("acme/main", TAGS)).await.unwrap();
+    let (acme, main) = ("acme".parse().unwrap(), "main".parse().unwrap());
+    engine.rename_registry(&by, &acme, &main, &"prod".parse().unwrap()).await.unwrap();
+    engine.rename_organisation(&by, &acme, &"apex".parse().unwrap()).await.unwrap();
+
+    // Under the new names it is listed, and its tokens are good there.
+    let now = place("apex/prod");
+    let renamed = made.clone().at(now.clone());
+    assert_eq!(town.workloads.list(&by, &now).await.unwrap(), std::slice::from_ref(&renamed));
+    let given = town.exchange(&town.pair.token(&claims("1"))).await.unwrap();
+    assert_eq!(given.rule, renamed);
+    let token = bearer(given.token.expose());
+    assert!(town.may(&token, Action::Push, "apex/prod/api").await);
+
+    // Under the old ones there is nothing, and nobody gets them.
+    let old = place("acme/main");
+    let listed = town.workloads.list(&by, &old).await;
+    assert!(matches!(listed, Err(WorkloadError::Engine(Error::NameUnknown { .. }))), "{listed:?}");
+    let token = Secret::new(town.pair.token(&claims("2")));
+    let given = town.workloads.exchange(&token, Some(&old), &Origin::default()).await;
+    assert!(matches!(given, Err(WorkloadError::NoRule { .. })), "{given:?}");
+    let taken = engine.create_organisation(&operator(), &acme, None, None).await;
+    assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
+    let (apex, settings) = ("apex".parse().unwrap(), RegistrySettings::default());
+    let taken = engine.create_registry(&by, &apex, &main, settings).await;
+    assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
+
+    town.workloads.remove(&by, &now, &made.id).await.unwrap();
+    assert_eq!(town.workloads.list(&by, &now).await.unwrap(), []);
+    let given = town.exchange(&town.pair.token(&claims("3"))).await;
+    assert!(matches!(given, Err(WorkloadError::NoRule { .. })), "{given:?}");
+}
+
+#[tokio::test]
+async fn the_rules_of_a_registry_that_is_deleted_are_for_nobody() {
+    let town = town().await;
+    town.workloads.add(&admin(), rule("acme/main", TAGS)).await.unwrap();
+    let (acme, main) = ("acme".parse().unwrap(), "main".parse().unwrap());
+    town.house.engine.delete_registry(&admin(), &acme, &main, true).await.unwrap();
+    let given = town.exchange(&town.pair.token(&claims("1"))).await;
+    assert!(matches!(given, Err(WorkloadError::NoRule { .. })), "{given:?}");
 }

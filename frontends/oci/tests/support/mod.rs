@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use strongroom_engine::access::{Action, Caller, Ceiling, Grant, Origin, PrincipalId, Role};
+use strongroom_engine::content::fault::{BlobFault, FaultBlobs, How, When};
 use strongroom_engine::content::opendal::OpendalStore;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::meta::MemoryStore;
@@ -112,9 +113,30 @@ impl IdentityProvider for Fake {
 /// with a private registry `main` and a public one `open`.
 pub(crate) struct World {
     pub(crate) engine: Engine,
-    /// The engine's store of facts, which can be told to fail.
-    pub(crate) meta: Arc<FaultMeta<MemoryStore>>,
+    pub(crate) stores: Stores,
     oci: Oci,
+}
+
+/// The engine's stores, which can be told to fail.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) meta: Arc<FaultMeta<MemoryStore>>,
+    pub(crate) blobs: Arc<FaultBlobs<OpendalStore>>,
+}
+
+impl Stores {
+    /// Fails every call for facts from now on, or none.
+    pub(crate) fn meta_is_away(&self, away: bool) {
+        let plan = if away { FaultPlan::seeded(1, 1000) } else { FaultPlan::None };
+        self.meta.set_plan(plan);
+    }
+
+    /// Fails every call for bytes from now on.
+    pub(crate) fn blobs_are_away(&self) {
+        let how = How::Failed { temporary: true };
+        let call = self.blobs.calls();
+        self.blobs.fail(BlobFault { call, when: When::Before, how, lasting: true });
+    }
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> Digest {
@@ -127,26 +149,27 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let (engine, meta) = Self::engine(Seams::default()).await;
-        Self::over(engine, meta, Arc::new(Fake), settings)
+        let (engine, stores) = Self::engine(Seams::default()).await;
+        Self::over(engine, stores, Arc::new(Fake), settings)
     }
 
     pub(crate) fn over(
         engine: Engine,
-        meta: Arc<FaultMeta<MemoryStore>>,
+        stores: Stores,
         identity: Arc<dyn IdentityProvider>,
         settings: Settings,
     ) -> Self {
         let oci = Oci::new(engine.clone(), identity, settings);
-        Self { engine, meta, oci }
+        Self { engine, stores, oci }
     }
 
     /// The engine with its tenants.
-    async fn engine(seams: Seams) -> (Engine, Arc<FaultMeta<MemoryStore>>) {
+    async fn engine(seams: Seams) -> (Engine, Stores) {
         let meta = Arc::new(FaultMeta::new(MemoryStore::new(&seams), FaultPlan::None));
+        let blobs = Arc::new(FaultBlobs::new(OpendalStore::memory().unwrap()));
         let mut engine_settings = EngineSettings::default();
         engine_settings.inline_manifest_bytes = 2048;
-        let engine = Engine::builder(meta.clone(), Arc::new(OpendalStore::memory().unwrap()))
+        let engine = Engine::builder(meta.clone(), blobs.clone())
             .authorizer(Arc::new(RoleAuthorizer::new(meta.clone())))
             .seams(seams)
             .settings(engine_settings)
@@ -170,7 +193,7 @@ impl World {
             let acme = "acme".parse().unwrap();
             engine.set_role(&known("admin"), &acme, &principal, None, role).await.unwrap();
         }
-        (engine, meta)
+        (engine, Stores { meta, blobs })
     }
 
     pub(crate) fn request<'a>(&'a self, method: &'a str, path: &str) -> Asking<'a> {

@@ -168,7 +168,8 @@ pub(crate) fn expected(
         _ => role.filter(|_| ours),
     };
     let may = |action: Action| {
-        let reached = caller != "narrow" || (name == NARROW.0 && NARROW.1.contains(&action));
+        let narrow = matches!(caller, "narrow" | "run");
+        let reached = !narrow || (name == NARROW.0 && NARROW.1.contains(&action));
         let granted = role.is_some_and(|role| role.allows(action));
         let public = place == Public && matches!(action, Action::List | Action::Pull);
         reached && (granted || public) && place != Nowhere

@@ -11,6 +11,8 @@ use crate::metadata::{CoreMetadata, MetadataError};
 use crate::quote::quote;
 
 mod budget;
+#[cfg(any(test, feature = "testing"))]
+pub mod hostile;
 mod names;
 mod sdist;
 mod tar;

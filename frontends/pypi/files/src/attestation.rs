@@ -33,6 +33,12 @@ pub enum AttestationError {
         /// What is wrong.
         reason: String,
     },
+    /// Not the JSON that a provenance has to be.
+    #[error("this is no provenance object of version 1: {reason}")]
+    Provenance {
+        /// What is wrong.
+        reason: String,
+    },
     /// An empty list.
     #[error("the attestations are an empty list; leave the field out where there are none")]
     None,
@@ -135,14 +141,7 @@ impl Attestations {
         if all.is_empty() {
             return Err(AttestationError::None);
         }
-        let mut kinds = Vec::new();
-        for one in &all {
-            let kind = one.check(name, sha256)?;
-            if kinds.contains(&kind) {
-                return Err(AttestationError::Repeated { kind: quote(&kind) });
-            }
-            kinds.push(kind);
-        }
+        check(&all, name, sha256)?;
         Ok(Self(all))
     }
 
@@ -150,6 +149,19 @@ impl Attestations {
     pub fn iter(&self) -> impl Iterator<Item = &Attestation> {
         self.0.iter()
     }
+}
+
+/// Checks what one publisher sent of a file.
+fn check(all: &[Attestation], name: &FileName, sha256: &[u8; 32]) -> Result<(), AttestationError> {
+    let mut kinds = Vec::new();
+    for one in all {
+        let kind = one.check(name, sha256)?;
+        if kinds.contains(&kind) {
+            return Err(AttestationError::Repeated { kind: quote(&kind) });
+        }
+        kinds.push(kind);
+    }
+    Ok(())
 }
 
 impl Attestation {
@@ -194,14 +206,15 @@ fn base64(text: &str, part: &'static str) -> Result<Vec<u8>, AttestationError> {
     bytes.ok_or(AttestationError::Part { part, wanted: "base64 of something" })
 }
 
-/// The provenance object that the integrity API gives out for one file (serialise it with serde).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// The provenance object that the integrity API gives out for one file (serialise it with serde): of each
+/// publisher what it sent, at least one attestation in all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     version: u64,
     attestation_bundles: Vec<Bundle>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Bundle {
     publisher: Map<String, Value>,
     attestations: Vec<Attestation>,
@@ -214,6 +227,34 @@ impl Provenance {
         publisher.insert("kind".to_owned(), Value::String(kind.to_owned()));
         let bundle = Bundle { publisher, attestations: attestations.0.clone() };
         Self { version: 1, attestation_bundles: vec![bundle] }
+    }
+
+    /// Reads what another index gives out, for a file of this name and SHA-256. Who the publishers are is its
+    /// word.
+    pub fn parse(
+        json: &[u8],
+        name: &FileName,
+        sha256: &[u8; 32],
+    ) -> Result<Self, AttestationError> {
+        if json.len() > MAX_BYTES {
+            return Err(AttestationError::TooLarge { got: json.len() });
+        }
+        let wrong = |reason: &str| AttestationError::Provenance { reason: reason.to_owned() };
+        let all: Self = serde_json::from_slice(json)
+            .map_err(|error| AttestationError::Provenance { reason: reason(&error) })?;
+        if all.version != 1 {
+            return Err(wrong("its version is another"));
+        }
+        for bundle in &all.attestation_bundles {
+            if !bundle.publisher.get("kind").is_some_and(Value::is_string) {
+                return Err(wrong("a publisher has no kind"));
+            }
+            check(&bundle.attestations, name, sha256)?;
+        }
+        if all.attestation_bundles.iter().all(|bundle| bundle.attestations.is_empty()) {
+            return Err(AttestationError::None);
+        }
+        Ok(all)
     }
 }
 

@@ -42,34 +42,63 @@ pub enum DigestError {
 pub struct Digests {
     /// SHA-256.
     pub sha256: [u8; 32],
+    /// `BLAKE2b` with 256 bits, where it was asked for.
+    pub blake2b_256: Option<[u8; 32]>,
+    /// MD5, where it was asked for. It proves nothing: old clients send it, and it is compared.
+    pub md5: Option<[u8; 16]>,
+}
+
+impl Digests {
+    /// Which were computed.
+    pub fn others(&self) -> Others {
+        Others { blake2b_256: self.blake2b_256.is_some(), md5: self.md5.is_some() }
+    }
+}
+
+/// Which digests beside SHA-256: together they cost several times as much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Others {
     /// `BLAKE2b` with 256 bits.
-    pub blake2b_256: [u8; 32],
-    /// MD5, which proves nothing: old clients send it, and it is compared.
-    pub md5: [u8; 16],
+    pub blake2b_256: bool,
+    /// MD5.
+    pub md5: bool,
 }
 
 /// Takes a file's bytes as they come.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct DigestHasher {
     sha256: Sha256,
-    blake2b_256: Blake2b256,
-    md5: Md5,
+    blake2b_256: Option<Blake2b256>,
+    md5: Option<Md5>,
 }
 
 impl DigestHasher {
+    /// Computes SHA-256 and these.
+    pub fn new(others: Others) -> Self {
+        Self {
+            sha256: Sha256::default(),
+            blake2b_256: others.blake2b_256.then(Blake2b256::default),
+            md5: others.md5.then(Md5::default),
+        }
+    }
+
     /// The next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
-        self.blake2b_256.update(bytes);
-        self.md5.update(bytes);
+        if let Some(hash) = &mut self.blake2b_256 {
+            hash.update(bytes);
+        }
+        if let Some(hash) = &mut self.md5 {
+            hash.update(bytes);
+        }
     }
 
     /// There are no more.
     pub fn finish(self) -> Digests {
         Digests {
             sha256: self.sha256.finalize().into(),
-            blake2b_256: self.blake2b_256.finalize().into(),
-            md5: self.md5.finalize().into(),
+            blake2b_256: self.blake2b_256.map(|hash| hash.finalize().into()),
+            md5: self.md5.map(|hash| hash.finalize().into()),
         }
     }
 }
@@ -115,11 +144,17 @@ impl ClaimedDigests {
         self.sha256
     }
 
-    /// Refuses where the bytes have another digest than any of the claimed ones.
+    /// What has to be computed to check them.
+    pub fn others(&self) -> Others {
+        Others { blake2b_256: self.blake2b_256.is_some(), md5: self.md5.is_some() }
+    }
+
+    /// Refuses where the bytes have another digest than any of the claimed ones, or where one of them
+    /// was not computed.
     pub fn check(&self, got: &Digests) -> Result<(), DigestError> {
-        same("sha256_digest", self.sha256, &got.sha256)?;
-        same("blake2_256_digest", self.blake2b_256, &got.blake2b_256)?;
-        same("md5_digest", self.md5, &got.md5)
+        same("sha256_digest", self.sha256, Some(&got.sha256))?;
+        same("blake2_256_digest", self.blake2b_256, got.blake2b_256.as_ref())?;
+        same("md5_digest", self.md5, got.md5.as_ref())
     }
 }
 
@@ -148,13 +183,13 @@ fn md5_digest(text: &str) -> Result<[u8; 16], DigestError> {
 fn same<const N: usize>(
     field: &'static str,
     claimed: Option<[u8; N]>,
-    got: &[u8; N],
+    got: Option<&[u8; N]>,
 ) -> Result<(), DigestError> {
     match claimed {
-        Some(claimed) if claimed != *got => Err(DigestError::Mismatch {
+        Some(claimed) if Some(&claimed) != got => Err(DigestError::Mismatch {
             field,
             claimed: const_hex::encode(claimed),
-            got: const_hex::encode(got),
+            got: got.map_or("one that was not computed".to_owned(), const_hex::encode),
         }),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::digests::{ClaimedDigests, DigestError};
+use crate::digests::{ClaimedDigests, DigestError, Others};
 use crate::file_name::{FileKind, FileName};
 use crate::metadata::CoreMetadata;
 use crate::name::ProjectName;
@@ -175,6 +175,12 @@ impl FormFields {
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let all = self.fields.get(name).into_iter().flatten();
         all.map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Which digests beside SHA-256 the form claims so far.
+    pub fn others(&self) -> Others {
+        let claims = |field| self.one(field).is_some();
+        Others { blake2b_256: claims("blake2_256_digest"), md5: claims("md5_digest") }
     }
 
     /// The digests that the form claims.

@@ -26,9 +26,11 @@ mod quote;
 mod requirement;
 mod version;
 
+#[cfg(any(test, feature = "testing"))]
+pub use archive::hostile;
 pub use archive::{ArchiveError, Inspected, Limits, inspect};
 pub use attestation::{Attestation, AttestationError, Attestations, Provenance};
-pub use digests::{ClaimedDigests, DigestError, DigestHasher, Digests};
+pub use digests::{ClaimedDigests, DigestError, DigestHasher, Digests, Others};
 pub use file_name::{FileKind, FileName, FileNameError, WheelTags};
 pub use form::{Disagreement, FormError, FormFields, agree};
 pub use metadata::{CoreMetadata, MetadataError};

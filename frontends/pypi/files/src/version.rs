@@ -52,7 +52,13 @@ impl Version {
         }
         let version: pep440_rs::Version =
             text.parse().map_err(|_| VersionError::Grammar { version: quote(text) })?;
-        Ok(Self(version))
+        let version = Self(version);
+        // The normal form is what is kept, and may be the longer one: `1a` is `1a0`.
+        let got = version.to_string().len();
+        if got > MAX_VERSION {
+            return Err(VersionError::TooLong { got });
+        }
+        Ok(version)
     }
 
     /// Whether it is a pre-release or a development release, which installers pass over.

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::json::provenance_url;
-use super::{API_VERSION, View, file_url};
-use crate::project::{File, hex};
+use super::{API_VERSION, Listed, View, file_url};
+use crate::project::hex;
 use crate::records::Status;
 
 /// The page of a project.
@@ -17,7 +17,7 @@ pub(super) fn project(view: &View<'_>) -> String {
     if let Some(reason) = &record.reason {
         meta(&mut head, "pypi:project-status-reason", reason);
     }
-    for address in &record.tracks {
+    for address in record.tracked() {
         meta(&mut head, "pypi:tracks", address);
     }
     for address in &record.alternate_locations {
@@ -25,31 +25,32 @@ pub(super) fn project(view: &View<'_>) -> String {
     }
     let mut body = String::new();
     if record.status != Status::Quarantined {
-        for one in &view.project.files {
-            file(&mut body, view, one);
+        for one in &view.files {
+            file(&mut body, view, *one);
         }
     }
     page(&format!("Links for {name}"), &head, &body)
 }
 
-fn file(out: &mut String, view: &View<'_>, file: &File) {
-    let (name, sha256) = (file.name.as_str(), hex(&file.content));
+fn file(out: &mut String, view: &View<'_>, file: Listed<'_>) {
+    let (name, sha256) = (file.name().as_str(), file.sha256());
     let href = format!("{}#sha256={sha256}", file_url(&sha256, name));
     out.push_str("<a");
     attribute(out, "href", &href);
-    if let Some(requires) = &file.requires_python {
+    if let Some(requires) = file.requires_python() {
         attribute(out, "data-requires-python", requires);
     }
     if let Some(reason) = view.record.yanked.get(name) {
         attribute(out, "data-yanked", reason);
     }
-    if let Some(metadata) = &file.metadata {
+    let here = file.here();
+    if let Some(metadata) = here.and_then(|file| file.metadata.as_ref()) {
         let hash = format!("sha256={}", hex(metadata));
         // The second name is what clients read that came before PEP 714.
         attribute(out, "data-core-metadata", &hash);
         attribute(out, "data-dist-info-metadata", &hash);
     }
-    if file.provenance.is_some() {
+    if let Some(file) = here.filter(|file| file.provenance.is_some()) {
         attribute(out, "data-provenance", &provenance_url(view, file));
     }
     let _infallible = writeln!(out, ">{}</a><br>", escape(name));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{API_VERSION, View, escaped, file_url};
+use super::{API_VERSION, Listed, View, escaped, file_url};
 use crate::project::{File, hex};
 use crate::records::Status;
 
@@ -10,16 +10,13 @@ use crate::records::Status;
 pub(super) fn project(view: &View<'_>) -> String {
     let record = view.record;
     let mut meta = json!({ "api-version": API_VERSION });
-    if !record.tracks.is_empty() {
-        put(&mut meta, "tracks", record.tracks.clone().into());
+    if !record.tracked().is_empty() {
+        put(&mut meta, "tracks", record.tracked().to_vec().into());
     }
-    let versions: Vec<String> = view.project.versions.iter().map(ToString::to_string).collect();
+    let versions: Vec<String> = view.versions.iter().map(ToString::to_string).collect();
     let hidden = record.status == Status::Quarantined;
-    let files: Vec<Value> = if hidden {
-        Vec::new()
-    } else {
-        view.project.files.iter().map(|one| file(view, one)).collect()
-    };
+    let files: Vec<Value> =
+        if hidden { Vec::new() } else { view.files.iter().map(|one| file(view, *one)).collect() };
     let mut page = json!({
         "meta": meta,
         "name": view.name.normalised(),
@@ -39,18 +36,22 @@ pub(super) fn project(view: &View<'_>) -> String {
     page.to_string()
 }
 
-fn file(view: &View<'_>, file: &File) -> Value {
-    let (name, sha256) = (file.name.as_str(), hex(&file.content));
+fn file(view: &View<'_>, file: Listed<'_>) -> Value {
+    let (name, sha256) = (file.name().as_str(), file.sha256());
     let mut entry = Map::new();
     let mut add = |key: &str, value: Value| drop(entry.insert(key.to_owned(), value));
     add("filename", name.into());
     add("url", file_url(&sha256, name).into());
     add("hashes", json!({ "sha256": sha256 }));
-    if let Some(requires) = &file.requires_python {
-        add("requires-python", requires.clone().into());
+    if let Some(requires) = file.requires_python() {
+        add("requires-python", requires.into());
     }
-    add("size", file.size.into());
-    add("upload-time", file.uploaded.clone().into());
+    if let Some(size) = file.size() {
+        add("size", size.into());
+    }
+    if let Some(uploaded) = file.uploaded() {
+        add("upload-time", uploaded.into());
+    }
     let yanked = view.record.yanked.get(name);
     // An empty text would be false to many readers.
     add(
@@ -60,7 +61,8 @@ fn file(view: &View<'_>, file: &File) -> Value {
             reason => reason.into(),
         }),
     );
-    if let Some(metadata) = &file.metadata {
+    let here = file.here();
+    if let Some(metadata) = here.and_then(|file| file.metadata.as_ref()) {
         let hashes = json!({ "sha256": hex(metadata) });
         // The second name is what clients read that came before PEP 714.
         add("core-metadata", hashes.clone());
@@ -68,8 +70,8 @@ fn file(view: &View<'_>, file: &File) -> Value {
     }
     add(
         "provenance",
-        match file.provenance {
-            Some(_) => provenance_url(view, file).into(),
+        match here.filter(|file| file.provenance.is_some()) {
+            Some(file) => provenance_url(view, file).into(),
             None => Value::Null,
         },
     );

@@ -3,7 +3,7 @@ use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_python::FileName;
 
 use super::*;
-use crate::project::{File, Project};
+use crate::project::File;
 use crate::records::Status;
 
 fn sha256(bytes: &[u8]) -> Digest {
@@ -21,19 +21,17 @@ fn file(name: &str) -> File {
         metadata: Some(sha256(b"metadata")),
         config: sha256(b"config"),
         provenance: Some(sha256(b"provenance")),
+        upstream: None,
     }
 }
 
 fn rendered(record: &ProjectRecord) -> (Value, String) {
     let wheel = file("foo_bar-1.0+cpu-py3-none-any.whl");
-    let project = Project {
-        versions: vec!["1.0+cpu".parse().unwrap(), "2.0".parse().unwrap()],
-        files: vec![wheel],
-        ..Project::default()
-    };
+    let versions = ["1.0+cpu".parse().unwrap(), "2.0".parse().unwrap()];
     let name = ProjectName::parse("foo-bar").unwrap();
     let base = "https://host/pypi/acme/main";
-    let view = View { name: &name, project: &project, record, base };
+    let (versions, files) = (&versions[..], vec![Listed::Here(&wheel)]);
+    let view = View { name: &name, versions, files, record, base };
     (serde_json::from_str(&json::project(&view)).unwrap(), html::project(&view))
 }
 

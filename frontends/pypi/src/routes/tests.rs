@@ -1,7 +1,10 @@
 use super::*;
 
 fn read(path: &str) -> Result<Task, RouteError> {
-    Operation::parse(&Method::GET, path).map(|Operation::In(_, task)| task)
+    Operation::parse(&Method::GET, path).map(|operation| match operation {
+        Operation::In(_, task) => task,
+        Operation::Trusted(..) => panic!("{path} is no task"),
+    })
 }
 
 #[test]
@@ -22,9 +25,34 @@ fn every_endpoint_is_found() {
         assert_eq!(read(&format!("/pypi/acme/main/{path}")), Ok(task), "{path}");
     }
     for path in ["/pypi/acme/main/legacy/", "/pypi/acme/main/legacy"] {
-        let Operation::In(place, task) = Operation::parse(&Method::POST, path).unwrap();
-        assert_eq!(task, Task::Upload);
+        let operation = Operation::parse(&Method::POST, path).unwrap();
+        let Operation::In(place, Task::Upload) = operation else { panic!("{operation:?}") };
         assert_eq!(place.repository(&project()).unwrap().to_string(), "acme/main/foo-bar");
+    }
+}
+
+#[test]
+fn tokens_are_exchanged_at_the_top_and_below_each_registry() {
+    let here = Place { organisation: "acme".parse().unwrap(), registry: "main".parse().unwrap() };
+    for (below, place) in [("", None), ("/pypi/acme/main", Some(here))] {
+        for (method, step, found) in [
+            (Method::GET, "audience", Step::Audience),
+            (Method::HEAD, "audience", Step::Audience),
+            (Method::POST, "mint-token", Step::Mint),
+        ] {
+            let path = format!("{below}/_/oidc/{step}");
+            assert!(Operation::owns(&path));
+            let operation = Operation::parse(&method, &path).unwrap();
+            assert_eq!(operation, Operation::Trusted(place.clone(), found), "{path}");
+        }
+        for (path, error) in [
+            ("/_/oidc/mint-token", RouteError::Method { method: Method::GET, allowed: "POST" }),
+            ("/_/oidc/mint-token/", RouteError::NoEndpoint),
+            ("/_/oidc/x", RouteError::NoEndpoint),
+        ] {
+            let path = format!("{below}{path}");
+            assert_eq!(Operation::parse(&Method::GET, &path), Err(error), "{path}");
+        }
     }
 }
 

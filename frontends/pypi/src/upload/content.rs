@@ -1,84 +1,144 @@
-//! The bytes of an uploaded file on their way: hashed, copied for a look inside, and, where they are
-//! many, streamed into an upload of the engine.
+//! The bytes of a file on their way, from a client or an upstream: hashed, copied for a look inside, and,
+//! where they are many, streamed into an upload of the engine.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
-use multer::Field;
+use futures::{Stream, StreamExt, stream};
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::id::SessionId;
-use strongroom_engine::{BlobInfo, Chunk, Repository};
-use strongroom_python::{DigestHasher, Digests};
+use strongroom_engine::{BlobInfo, Chunk, Error, Repository};
+use strongroom_python::{DigestHasher, Digests, Others};
 use tempfile::SpooledTempFile;
 use tokio::task::JoinHandle;
 
 use crate::error::{Failure, internal};
 
-/// Up to this size a file waits in memory, and nothing is stored before it is found right.
-const IN_MEMORY_BYTES: usize = 1 << 20;
 /// How much is hashed and copied in one step.
 const BATCH_BYTES: usize = 512 << 10;
 
+/// Where the copy goes.
+pub(crate) trait Place: Read + Write + Seek + Send + 'static {}
+
+impl<T: Read + Write + Seek + Send + 'static> Place for T {}
+
+/// A place that stays in memory as long as the file is small.
+pub(super) fn spool(in_memory: usize) -> Box<dyn Place> {
+    Box::new(SpooledTempFile::new(in_memory.saturating_mul(2)))
+}
+
+/// How a file is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taking {
+    /// The most bytes.
+    pub(crate) most: u64,
+    /// More than these stream into an upload.
+    pub(crate) in_memory: usize,
+    /// The digests beside SHA-256.
+    pub(crate) others: Others,
+}
+
 /// A file that came whole.
-pub(super) struct Received {
-    pub(super) digests: Digests,
-    pub(super) file: SpooledTempFile,
-    pub(super) size: u64,
+pub(crate) struct Received {
+    pub(crate) digests: Digests,
+    pub(crate) file: Box<dyn Place>,
+    pub(crate) size: u64,
+}
+
+impl Received {
+    /// Computes the digests anew: fields behind the file claimed others than those before it.
+    pub(super) fn rehash(&mut self, others: Others) -> io::Result<()> {
+        self.file.rewind()?;
+        let mut hasher = DigestHasher::new(others);
+        let mut buffer = vec![0; BATCH_BYTES];
+        loop {
+            match self.file.read(&mut buffer)? {
+                0 => break,
+                read => hasher.update(buffer.get(..read).unwrap_or_default()),
+            }
+        }
+        self.digests = hasher.finish();
+        Ok(())
+    }
 }
 
 /// A file's bytes. Dropping it before it is [`stored`](Self::store) ends the upload.
-pub(super) struct Content {
+pub(crate) struct Content {
     received: Option<Received>,
     place: Kept,
 }
 
 enum Kept {
     Memory(Vec<Bytes>),
+    /// In the copy alone; taken from there once it was looked into.
+    Copy(Option<Box<dyn Place>>),
     Upload(Upload),
 }
 
 impl Content {
-    /// Takes the bytes of a form's field.
-    pub(super) async fn take(
+    /// Takes the bytes of a file as they come, and a copy of them into `place`.
+    pub(crate) async fn take<S>(
         repository: &Repository,
-        mut field: Field<'_>,
-        most: u64,
-    ) -> Result<Self, Failure> {
-        let mut copy = Copy::new();
+        bytes: S,
+        taking: Taking,
+        place: Box<dyn Place>,
+    ) -> Result<Self, Failure>
+    where
+        S: Stream<Item = Result<Bytes, Failure>> + Send,
+    {
+        let Taking { most, in_memory, others } = taking;
+        let mut stream = std::pin::pin!(bytes);
+        let mut copy = Copy::new(others, place);
         let mut head: Vec<Bytes> = Vec::new();
         let mut length = 0;
-        while length <= IN_MEMORY_BYTES {
-            let Some(bytes) = field.next().await.transpose()? else {
+        while length <= in_memory {
+            let Some(bytes) = stream.next().await.transpose()? else {
                 let received = copy.finish().await?;
                 return Ok(Self { received: Some(received), place: Kept::Memory(head) });
             };
             length += bytes.len();
             if length as u64 > most {
-                return Err(large(&field, most).into());
+                return Err(Failure::too_large(most));
             }
             copy.take(bytes.clone()).await?;
             head.push(bytes);
         }
+        if !repository.exists() {
+            // An upload makes its repository; what may be refused must leave none.
+            while let Some(bytes) = stream.next().await.transpose()? {
+                length += bytes.len();
+                if length as u64 > most {
+                    return Err(Failure::too_large(most));
+                }
+                copy.take(bytes).await?;
+            }
+            let received = copy.finish().await?;
+            return Ok(Self { received: Some(received), place: Kept::Copy(None) });
+        }
         let upload = repository.start_upload(None, None).await?;
         let upload = Upload { repository: Some(repository.clone()), id: upload.id };
         let mut broken: Option<Failure> = None;
-        let head = stream::iter(head.into_iter().map(Ok::<_, multer::Error>));
-        let state = (field, &mut copy, &mut broken, length as u64);
-        let rest = stream::try_unfold(state, move |(mut field, copy, broken, length)| async move {
-            let Some(bytes) = field.next().await.transpose()? else { return Ok(None) };
-            let length = length + bytes.len() as u64;
-            if length > most {
-                return Err(large(&field, most));
+        let head = stream::iter(head.into_iter().map(Ok::<_, io::Error>));
+        let state = (stream, &mut copy, &mut broken, length as u64);
+        let rest = stream::unfold(Some(state), move |state| async move {
+            let (mut stream, copy, broken, length) = state?;
+            let taken = match stream.next().await? {
+                Ok(bytes) if length + bytes.len() as u64 > most => Err(Failure::too_large(most)),
+                Ok(bytes) => copy.take(bytes.clone()).await.map(|()| bytes),
+                Err(failure) => Err(failure),
+            };
+            match taken {
+                Ok(bytes) => {
+                    let length = length + bytes.len() as u64;
+                    Some((Ok(bytes), Some((stream, copy, broken, length))))
+                }
+                Err(failure) => {
+                    *broken = Some(failure);
+                    Some((Err(io::Error::other("the file broke off")), None))
+                }
             }
-            if let Err(failure) = copy.take(bytes.clone()).await {
-                *broken = Some(failure);
-                return Err(multer::Error::IncompleteFieldData { field_name: None });
-            }
-            Ok(Some((bytes, (field, copy, broken, length))))
         });
-        let body = head.chain(rest);
-        let appended = repository.append(upload.id, Chunk::default(), body).await;
+        let appended = repository.append(upload.id, Chunk::default(), head.chain(rest)).await;
         match (appended, broken) {
             (_, Some(failure)) => return Err(failure),
             (appended, None) => appended?,
@@ -88,8 +148,15 @@ impl Content {
     }
 
     /// The file, for a look inside; once.
-    pub(super) fn received(&mut self) -> Result<Received, Failure> {
+    pub(crate) fn received(&mut self) -> Result<Received, Failure> {
         self.received.take().ok_or_else(|| internal("an uploaded file was looked at twice"))
+    }
+
+    /// Takes the file back that was looked into.
+    pub(crate) fn give_back(&mut self, file: Box<dyn Place>) {
+        if let Kept::Copy(kept) = &mut self.place {
+            *kept = Some(file);
+        }
     }
 
     /// Makes it a blob of the repository.
@@ -105,8 +172,12 @@ impl Content {
         match self.place {
             Kept::Memory(parts) => {
                 let length = parts.iter().map(|part| part.len() as u64).sum();
-                let body = stream::iter(parts.into_iter().map(Ok::<_, strongroom_engine::Error>));
+                let body = stream::iter(parts.into_iter().map(Ok::<_, Error>));
                 Ok(repository.push_blob(&digest, Some(length), body).await?)
+            }
+            Kept::Copy(file) => {
+                let file = file.ok_or_else(|| internal("the copy of an upload is gone"))?;
+                Ok(repository.push_blob(&digest, None, read_back(file)).await?)
             }
             Kept::Upload(mut upload) => {
                 let info = repository.finish_upload(upload.id, &digest).await?;
@@ -117,9 +188,24 @@ impl Content {
     }
 }
 
-fn large(field: &Field<'_>, limit: u64) -> multer::Error {
-    let field_name = field.name().map(str::to_owned);
-    multer::Error::FieldSizeExceeded { limit, field_name }
+/// A copy from its beginning.
+fn read_back(mut file: Box<dyn Place>) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+    let rewound = file.rewind().map(|()| file);
+    stream::try_unfold(Some(rewound), |file| async move {
+        let failed = |error: &dyn std::fmt::Display| Error::Unavailable(error.to_string());
+        let Some(file) = file.transpose().map_err(|error| failed(&error))? else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || {
+            let (mut file, mut bytes) = (file, vec![0; BATCH_BYTES]);
+            let read = file.read(&mut bytes)?;
+            bytes.truncate(read);
+            Ok::<_, io::Error>((Bytes::from(bytes), file))
+        });
+        let (bytes, file) = match read.await {
+            Ok(read) => read.map_err(|error| failed(&error))?,
+            Err(error) => return Err(failed(&error)),
+        };
+        Ok((!bytes.is_empty()).then_some((bytes, Some(Ok(file)))))
+    })
 }
 
 /// An upload under way, which nobody else can go on with: it is cancelled where it is dropped.
@@ -155,14 +241,13 @@ struct Copy {
 
 struct State {
     hasher: DigestHasher,
-    file: SpooledTempFile,
+    file: Box<dyn Place>,
     size: u64,
 }
 
 impl Copy {
-    fn new() -> Self {
-        let file = SpooledTempFile::new(IN_MEMORY_BYTES * 2);
-        let state = State { hasher: DigestHasher::default(), file, size: 0 };
+    fn new(others: Others, file: Box<dyn Place>) -> Self {
+        let state = State { hasher: DigestHasher::new(others), file, size: 0 };
         Self { batch: Vec::new(), batched: 0, state: Some(state), job: None }
     }
 

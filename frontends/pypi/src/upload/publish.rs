@@ -3,6 +3,8 @@
 //! The index of the version is replaced by one that has the file as well, where nobody else did so
 //! meanwhile; else what is there now is read, and all is decided anew. So of two uploads of one
 //! version both end up in it, and of two files of one name the first.
+//!
+//! A version only gets more files here, so its tag may be immutable and yet take them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,29 +15,44 @@ use serde_json::json;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::name::{Reference, Tag};
 use strongroom_engine::{Error, ManifestPush, Repository, StoredManifest};
-use strongroom_python::{Attestations, Digests, FileKind, FileName, Inspected, Provenance};
+use strongroom_python::{CoreMetadata, Digests, FileKind, FileName, Provenance};
 
 use super::content::Content;
 use super::once;
 use crate::Inner;
 use crate::artifact::{
     self, CORE_METADATA, CREATED, Descriptor, INTEGRITY, METADATA_JSON, RELEASE, REQUIRES_PYTHON,
-    Release, SDIST, TITLE, VERSION, WHEEL,
+    Release, SDIST, TITLE, UPSTREAM, VERSION, WHEEL,
 };
 use crate::error::{Failure, internal};
 use crate::project::{self, hex};
+use crate::records::{Of, time};
 
 /// How often a change of a version that others overtook is made again: each time somebody else's
 /// upload of that version was let in.
 const ATTEMPTS: usize = 256;
 
 /// A file that was found right.
-pub(super) struct NewFile {
-    pub(super) name: FileName,
-    pub(super) digests: Digests,
-    pub(super) size: u64,
-    pub(super) inspected: Inspected,
-    pub(super) attestations: Option<Attestations>,
+pub(crate) struct NewFile {
+    pub(crate) name: FileName,
+    pub(crate) digests: Digests,
+    pub(crate) size: u64,
+    /// Its metadata, read and as they are; none where they are older than today's rules.
+    pub(crate) metadata: Option<(CoreMetadata, Bytes)>,
+    /// What was sent of where it comes from (PEP 740).
+    pub(crate) provenance: Option<Provenance>,
+    /// Where it was fetched, where nobody uploaded it.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Where a file was fetched.
+pub(crate) struct Origin {
+    /// The project there.
+    pub(crate) project: String,
+    /// When it was uploaded there, in milliseconds, where that is known.
+    pub(crate) uploaded: Option<u64>,
+    /// As the page there has it.
+    pub(crate) requires_python: Option<String>,
 }
 
 impl NewFile {
@@ -43,13 +60,32 @@ impl NewFile {
         const_hex::encode(self.digests.sha256)
     }
 
-    /// Whether installers may take the metadata file's word: an sdist's build could say something
+    /// The metadata file, where installers may take its word: an sdist's build could say something
     /// else before version 2.2 of the metadata (PEP 643).
-    fn metadata_counts(&self) -> bool {
-        let version = &self.inspected.metadata.metadata_version;
-        match self.name.kind() {
+    fn metadata_that_counts(&self) -> Option<Bytes> {
+        let (metadata, bytes) = self.metadata.as_ref()?;
+        let counts = match self.name.kind() {
             FileKind::Wheel(_) => true,
-            FileKind::Sdist => !version.starts_with("1.") && version != "2.0" && version != "2.1",
+            FileKind::Sdist => metadata.is_reliable_in_sdist(),
+        };
+        counts.then(|| bytes.clone())
+    }
+
+    /// The config: the metadata, or what the name says where they can't be read.
+    fn config(&self) -> serde_json::Result<Vec<u8>> {
+        match &self.metadata {
+            Some((metadata, _)) => serde_json::to_vec(metadata),
+            None => serde_json::to_vec(&json!({
+                "name": self.name.project().normalised(),
+                "version": self.name.version().to_string(),
+            })),
+        }
+    }
+
+    fn requires_python(&self) -> Option<&String> {
+        match (&self.metadata, &self.origin) {
+            (Some((metadata, _)), _) => metadata.requires_python.as_ref(),
+            (None, origin) => origin.as_ref()?.requires_python.as_ref(),
         }
     }
 }
@@ -73,16 +109,26 @@ impl Before {
         Ok(Self { digest: Some(manifest.digest), release })
     }
 
-    /// Whether the very file is there already; an error where another one is in its place.
-    async fn has(&self, repository: &Repository, new: &NewFile) -> Result<bool, Failure> {
+    /// Whether the very file is there already; an error where another one is in its place. Not where the
+    /// name is the file's own by `right`: what else stands under it is not offered.
+    async fn has(
+        &self,
+        repository: &Repository,
+        new: &NewFile,
+        right: Right,
+    ) -> Result<bool, Failure> {
         for entry in self.release.entries() {
             let reference = Reference::Digest(entry.digest);
             let Some(manifest) = repository.manifest_to_replace(&reference).await? else {
                 continue;
             };
             let Some(old) = project::parse(entry.digest, &manifest.bytes, 0) else { continue };
+            let is_same = hex(&old.content) == new.sha256();
+            if !is_same && right == Right::ForEver {
+                continue;
+            }
             if old.name == new.name {
-                if hex(&old.content) == new.sha256() {
+                if is_same {
                     return Ok(true);
                 }
                 return Err(Failure::bad(format!(
@@ -108,8 +154,35 @@ fn release_of(manifest: &Arc<StoredManifest>) -> Option<Release> {
     is_release.then(|| serde_json::from_slice(&manifest.bytes).ok()).flatten()
 }
 
+/// What a file has of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// It may have it, where no other file does.
+    WhereFree,
+    /// It had it, and was deleted: nothing else ever has it.
+    ForEver,
+}
+
+/// What a file has of its name; an error where that is a deleted file's of other bytes.
+pub(crate) async fn name_of_deleted(
+    service: &Inner,
+    repository: &Repository,
+    new: &NewFile,
+) -> Result<Right, Failure> {
+    let of = Of { tenant: repository.tenant(), project: new.name.project() };
+    match service.records.deleted(&of, &new.name).await? {
+        None => Ok(Right::WhereFree),
+        Some(deleted) if deleted == new.sha256() => Ok(Right::ForEver),
+        Some(_) => Err(Failure::bad(format!(
+            "File already exists: {} was uploaded with other bytes and deleted; a file name is used \
+             once, so raise the version or the build number",
+            new.name
+        ))),
+    }
+}
+
 /// Lets a file in.
-pub(super) async fn publish(
+pub(crate) async fn publish(
     service: &Inner,
     repository: &Repository,
     content: Content,
@@ -120,20 +193,23 @@ pub(super) async fn publish(
         Failure::bad(format!("the version {version} is too long for a tag: {error}"))
     })?;
     let mut before = Before::read(repository, &tag).await?;
-    if before.has(repository, new).await? {
+    // After the version was read: a name is kept before its file is taken out.
+    let right = name_of_deleted(service, repository, new).await?;
+    if before.has(repository, new, right).await? {
         return Ok(());
     }
     let file = Box::pin(push_file(service, repository, content, new)).await?;
     for _ in 0..ATTEMPTS {
         let index = before.release.with(&file).bytes(&version.to_string());
         let push = manifest_push(index, artifact::INDEX, vec![tag.clone()]);
-        match repository.push_manifest_over(&push, before.digest).await {
+        match repository.push_manifest_beyond(&push, before.digest).await {
             Ok(_) => return Ok(()),
             Err(Error::TagMoved { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         before = Before::read(repository, &tag).await?;
-        if before.has(repository, new).await? {
+        let right = name_of_deleted(service, repository, new).await?;
+        if before.has(repository, new, right).await? {
             return Ok(());
         }
     }
@@ -147,14 +223,12 @@ async fn push_file(
     content: Content,
     new: &NewFile,
 ) -> Result<Descriptor, Failure> {
-    let metadata = Bytes::from(new.inspected.metadata_bytes.clone());
-    let config = serde_json::to_vec(&new.inspected.metadata)
-        .map_err(|error| internal(&format!("core metadata as JSON: {error}")))?;
+    let config =
+        new.config().map_err(|error| internal(&format!("core metadata as JSON: {error}")))?;
     let push_metadata = async {
-        if new.metadata_counts() {
-            push_small(repository, CORE_METADATA, metadata).await.map(Some)
-        } else {
-            Ok(None)
+        match new.metadata_that_counts() {
+            Some(metadata) => push_small(repository, CORE_METADATA, metadata).await.map(Some),
+            None => Ok(None),
         }
     };
     // Side by side, so that their commits share a sync of the disk.
@@ -170,37 +244,40 @@ async fn push_file(
     let name = new.name.as_str();
     let mut layers = vec![Descriptor::new(media_type, stored.digest, new.size).titled(name)];
     layers.extend(metadata.map(|metadata| metadata.titled(&format!("{name}.metadata"))));
-    let created = service.records.now().await?;
+    let uploaded = new.origin.as_ref().and_then(|origin| origin.uploaded);
+    let created = time(match uploaded {
+        Some(uploaded) => uploaded,
+        None => service.records.milliseconds().await?,
+    });
     let mut annotations = BTreeMap::from([
         (TITLE, name.to_owned()),
         (VERSION, new.name.version().to_string()),
         (CREATED, created.clone()),
     ]);
-    if let Some(requires) = &new.inspected.metadata.requires_python {
+    if let Some(requires) = new.requires_python() {
         annotations.insert(REQUIRES_PYTHON, requires.clone());
+    }
+    if let Some(origin) = &new.origin {
+        annotations.insert(UPSTREAM, origin.project.clone());
     }
     let manifest = artifact::file_manifest(&config, &layers, &annotations);
     let size = manifest.len() as u64;
     let push = manifest_push(manifest, artifact::IMAGE, Vec::new());
     let pushed = repository.push_manifest(&push).await?;
     let subject = Descriptor::new(artifact::IMAGE, pushed.digest, size);
-    if let Some(attestations) = &new.attestations {
-        push_provenance(repository, attestations, &subject, &created).await?;
+    if let Some(provenance) = &new.provenance {
+        push_provenance(repository, provenance, &subject, &created).await?;
     }
     Ok(subject.titled(name))
 }
 
 async fn push_provenance(
     repository: &Repository,
-    attestations: &Attestations,
+    provenance: &Provenance,
     subject: &Descriptor,
     created: &str,
 ) -> Result<(), Failure> {
-    // Who uploaded is known by name alone: no workload's identity vouches for where it was built.
-    let claims = json!({ "repository": repository.path().to_string() });
-    let claims = claims.as_object().cloned().unwrap_or_default();
-    let provenance = Provenance::new("Strongroom", claims, attestations);
-    let bytes = serde_json::to_vec(&provenance)
+    let bytes = serde_json::to_vec(provenance)
         .map_err(|error| internal(&format!("a provenance as JSON: {error}")))?;
     let (layer, _) = try_join!(
         push_small(repository, INTEGRITY, bytes.into()),

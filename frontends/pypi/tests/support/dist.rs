@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// A file with its form.
@@ -55,6 +56,14 @@ impl Dist {
     }
 }
 
+/// A file of these bytes, with the form of `foo` 1.0 that is right for its name.
+pub(crate) fn foo(name: &str, bytes: Vec<u8>) -> Dist {
+    let (file_type, python) =
+        if name.contains(".whl") { ("bdist_wheel", "py3") } else { ("sdist", "source") };
+    let fields = fields("foo", "1.0", file_type, python, &bytes);
+    Dist { name: name.to_owned(), bytes, metadata: String::new(), fields, file_first: false }
+}
+
 fn metadata(name: &str, version: &str, more: &str) -> String {
     format!("Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n{more}\nThe description.\n")
 }
@@ -79,6 +88,20 @@ fn fields(
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
+}
+
+/// Attestations of a file: of the right shape, signed by nobody.
+pub(crate) fn attestations(dist: &Dist) -> Value {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": dist.name, "digest": { "sha256": dist.sha256() } }],
+        "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        "predicate": null,
+    });
+    let material = json!({ "certificate": "MIIC", "transparency_entries": [{ "logIndex": "1" }] });
+    let envelope =
+        json!({ "statement": STANDARD.encode(statement.to_string()), "signature": "MEUC" });
+    json!([{ "version": 1, "verification_material": material, "envelope": envelope }])
 }
 
 /// A wheel; `salt` makes its bytes its own.

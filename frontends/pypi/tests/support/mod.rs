@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod dist;
+pub(crate) mod index;
+pub(crate) mod issuer;
+pub(crate) mod state;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,14 +14,16 @@ use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use strongroom_engine::access::{Action, Caller, PrincipalId, Role};
+use strongroom_engine::content::fault::{BlobFault, FaultBlobs, How, When};
 use strongroom_engine::content::opendal::OpendalStore;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::meta::MemoryStore;
+use strongroom_engine::meta::fault::{FaultMeta, FaultPlan};
 use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
 use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
-use strongroom_engine::{Engine, Repository, Settings as EngineSettings};
+use strongroom_engine::{Engine, ManifestPush, Repository, Settings as EngineSettings};
 use strongroom_http::forwarded::TrustedProxies;
 use strongroom_http::request_id::RequestId;
 use strongroom_http::{Handler, RequestBody, RequestContext};
@@ -27,13 +32,20 @@ use strongroom_identity::account::{AccountId, Reach};
 use strongroom_identity::embedded::{NAMESPACE, NewToken, Options};
 use strongroom_identity::password::Cost;
 use strongroom_identity::seal::MasterKey;
+use strongroom_identity::workload::Workloads;
+use strongroom_outbound::{Resolver, SystemResolver};
+use strongroom_pypi::artifact::{FILE, METADATA_JSON, RELEASE, SDIST, TITLE, VERSION, WHEEL};
 use strongroom_pypi::routes::Place;
-use strongroom_pypi::{Pypi, Settings};
+use strongroom_pypi::upstream::{self, Upstreams};
+use strongroom_pypi::{Pypi, Settings, TrustedPublishing};
 use strongroom_python::ProjectName;
 
 use dist::Dist;
+use issuer::{AUDIENCE, Issuer};
 
 const PASSWORD: &str = "correct horse";
+/// When everything begins.
+pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 pub(crate) const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
 /// Two organisations, `acme` (with `admin`, `writer`, `viewer`) and `peer` (with `stranger`), each
@@ -42,6 +54,14 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) identity: Embedded,
     pub(crate) pypi: Pypi,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) meta: Arc<FaultMeta<MemoryStore>>,
+    pub(crate) blobs: Arc<FaultBlobs<OpendalStore>>,
+    /// Trusted by the service.
+    pub(crate) issuer: Issuer,
+    pub(crate) workloads: Workloads,
+    seams: Seams,
 }
 
 pub(crate) fn known(name: &str) -> Caller {
@@ -67,13 +87,32 @@ pub(crate) fn project(text: &str) -> ProjectName {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
-        let seams = Seams { clock: clock as _, entropy: Arc::new(SystemEntropy) };
-        let meta = Arc::new(MemoryStore::new(&seams));
+        Self::with(|_| ()).await
+    }
+
+    /// One whose service is set otherwise.
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::made(change, upstream::Settings::default(), Arc::new(SystemResolver)).await
+    }
+
+    /// One whose upstreams are reached so.
+    pub(crate) async fn reaching(reach: upstream::Settings, resolver: Arc<dyn Resolver>) -> Self {
+        Self::made(|_| (), reach, resolver).await
+    }
+
+    async fn made(
+        change: impl FnOnce(&mut Settings),
+        reach: upstream::Settings,
+        resolver: Arc<dyn Resolver>,
+    ) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp(NOW_MS)));
+        let seams = Seams { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let meta = Arc::new(FaultMeta::new(MemoryStore::new(&seams), FaultPlan::None));
+        let blobs = Arc::new(FaultBlobs::new(OpendalStore::memory().unwrap()));
         let mut settings = EngineSettings::default();
         settings.inline_manifest_bytes = 4096;
-        let engine = Engine::builder(meta.clone(), Arc::new(OpendalStore::memory().unwrap()))
-            .authorizer(Arc::new(RoleAuthorizer::new(meta)))
+        let engine = Engine::builder(meta.clone(), blobs.clone())
+            .authorizer(Arc::new(RoleAuthorizer::new(meta.clone())))
             .seams(seams.clone())
             .settings(settings)
             .build()
@@ -83,7 +122,7 @@ impl World {
         options.cost = Cost { memory: 8, passes: 1 };
         let records = engine.extension(NAMESPACE);
         let master = MasterKey::from_bytes([7; 32]);
-        let identity = Embedded::open(records, seams, master, options).await.unwrap();
+        let identity = Embedded::open(records, seams.clone(), master, options).await.unwrap();
         for name in ["stranger", "nomad", "viewer", "writer", "admin"] {
             let id: AccountId = format!("user:{name}").parse().unwrap();
             identity.create_user(&operator(), &id, PASSWORD, false).await.unwrap();
@@ -109,10 +148,38 @@ impl World {
             let principal = PrincipalId::new(name).unwrap();
             engine.set_role(&known("admin"), &acme, &principal, None, role).await.unwrap();
         }
-        let mut settings = Settings::default();
-        settings.file_max_bytes = 8 << 20;
-        let pypi = Pypi::new(engine.clone(), Arc::new(identity.clone()), settings);
-        Self { engine, identity, pypi }
+        let issuer = Issuer::new();
+        let workloads = issuer.workloads(engine.clone(), identity.clone());
+        let mut settings = own_settings(&workloads);
+        change(&mut settings);
+        let (pypi, upstreams) = service(&engine, &identity, &seams, settings, reach, resolver);
+        Self { engine, identity, pypi, upstreams, clock, meta, blobs, issuer, workloads, seams }
+    }
+
+    /// Fails every call for facts from now on.
+    pub(crate) fn lose_metadata(&self) {
+        self.meta.set_plan(FaultPlan::seeded(1, 1000));
+    }
+
+    /// Fails every call for bytes from now on.
+    pub(crate) fn lose_blobs(&self) {
+        let how = How::Failed { temporary: true };
+        let call = self.blobs.calls();
+        self.blobs.fail(BlobFault { call, when: When::Before, how, lasting: true });
+    }
+
+    /// Takes the keys of the issuer away, of which nothing is in memory.
+    pub(crate) fn lose_issuer(&mut self, reach: upstream::Settings, resolver: Arc<dyn Resolver>) {
+        self.issuer.is_away();
+        self.workloads = self.issuer.workloads(self.engine.clone(), self.identity.clone());
+        self.restart(reach, resolver);
+    }
+
+    /// Another process over the same stores, which has nothing in memory.
+    pub(crate) fn restart(&mut self, reach: upstream::Settings, resolver: Arc<dyn Resolver>) {
+        let settings = own_settings(&self.workloads);
+        let made = service(&self.engine, &self.identity, &self.seams, settings, reach, resolver);
+        (self.pypi, self.upstreams) = made;
     }
 
     /// A token of the robot.
@@ -123,10 +190,12 @@ impl World {
     }
 
     pub(crate) fn request<'a>(&'a self, method: &'a str, path: &str) -> Asking<'a> {
-        let path = format!("/pypi/{path}");
+        // What begins with a slash is no registry's.
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/pypi/{path}") };
         Asking {
             world: self,
             request: Request::builder().method(method).uri(path),
+            host: "registry.test",
             body: Vec::new(),
         }
     }
@@ -164,6 +233,48 @@ impl World {
         files.unwrap_or_default().iter().map(name).collect()
     }
 
+    /// Pushes a file by OCI, in the documented form: a manifest called `title`, which an index lists
+    /// that alone is under `tag` then.
+    pub(crate) async fn push_by_oci(&self, path: &str, title: &str, content: &[u8], tag: &str) {
+        let repository = self.open(path, Action::Push).await;
+        for bytes in [&b"{}"[..], content] {
+            let bytes = Bytes::copy_from_slice(bytes);
+            let digest = sha256(&bytes);
+            let body = futures::stream::iter([Ok::<_, strongroom_engine::Error>(bytes)]);
+            repository.push_blob(&digest, None, body).await.unwrap();
+        }
+        let kind = if title.ends_with(".tar.gz") { SDIST } else { WHEEL };
+        let file = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": FILE,
+            "config": { "mediaType": METADATA_JSON, "digest": sha256(b"{}"), "size": 2 },
+            "layers": [{ "mediaType": kind, "digest": sha256(content), "size": content.len() }],
+            "annotations": { TITLE: title },
+        })
+        .to_string();
+        let push = |bytes: String, tags: Vec<_>| ManifestPush {
+            bytes: bytes.into(),
+            content_type: None,
+            digest: None,
+            tags,
+        };
+        let pushed = repository.push_manifest(&push(file.clone(), Vec::new())).await.unwrap();
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "artifactType": RELEASE,
+            "manifests": [{
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": pushed.digest,
+                "size": file.len(),
+            }],
+            "annotations": { VERSION: tag },
+        })
+        .to_string();
+        repository.push_manifest(&push(index, vec![tag.parse().unwrap()])).await.unwrap();
+    }
+
     /// A repository, as `admin`.
     pub(crate) async fn open(&self, path: &str, action: Action) -> Repository {
         let path = path.parse().unwrap();
@@ -171,10 +282,33 @@ impl World {
     }
 }
 
+fn own_settings(workloads: &Workloads) -> Settings {
+    let mut settings = Settings::default();
+    settings.file_max_bytes = 8 << 20;
+    let (workloads, audience) = (workloads.clone(), AUDIENCE.to_owned());
+    settings.trusted_publishing = Some(TrustedPublishing { workloads, audience });
+    settings
+}
+
+fn service(
+    engine: &Engine,
+    identity: &Embedded,
+    seams: &Seams,
+    settings: Settings,
+    reach: upstream::Settings,
+    resolver: Arc<dyn Resolver>,
+) -> (Pypi, Upstreams) {
+    let upstreams = Upstreams::new(engine, seams.clone(), MasterKey::from_bytes([7; 32]), reach);
+    let (engine, identity) = (engine.clone(), Arc::new(identity.clone()));
+    let pypi = Pypi::with_resolver(engine, identity, settings, upstreams.clone(), resolver);
+    (pypi.unwrap(), upstreams)
+}
+
 /// A request that is being put together.
 pub(crate) struct Asking<'a> {
     world: &'a World,
     request: http::request::Builder,
+    host: &'static str,
     body: Vec<u8>,
 }
 
@@ -194,27 +328,54 @@ impl Asking<'_> {
         if name == "anonymous" { self } else { self.basic(name, PASSWORD) }
     }
 
+    /// What the client calls this server.
+    pub(crate) fn host(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
+    }
+
     pub(crate) fn body(mut self, bytes: Vec<u8>) -> Self {
         self.body = bytes;
         self
     }
 
     pub(crate) async fn send(self) -> Answer {
+        let answer = self.broken_or_whole().await;
+        answer.unwrap_or_else(|answer| panic!("the body broke off: {answer:?}"))
+    }
+
+    /// The answer; as an error where its body broke off before its end.
+    pub(crate) async fn broken_or_whole(self) -> Result<Answer, Answer> {
+        let (parts, body) = self.begin().await.into_parts();
+        let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
+        let reason = reason.map(|reason| String::from_utf8(reason.as_bytes().to_vec()).unwrap());
+        let (mut body, mut got, mut broken) = (body, Vec::new(), false);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => got.extend_from_slice(frame.data_ref().unwrap()),
+                Err(_) => broken = true,
+            }
+            if broken {
+                break;
+            }
+        }
+        let (status, headers, body) = (parts.status, parts.headers, got.into());
+        let answer = Answer { status, headers, reason, body };
+        if broken { Err(answer) } else { Ok(answer) }
+    }
+
+    /// The answer, whose body is still to come.
+    pub(crate) async fn begin(self) -> http::Response<strongroom_http::Body> {
         // In pieces that cut anything in two.
         let pieces: Vec<_> =
             self.body.chunks(7_001).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let body = RequestBody::from_stream(futures::stream::iter(pieces));
         let request = self.request.body(body).unwrap();
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let host = Some("registry.test");
+        let host = Some(self.host);
         let origin = TrustedProxies::default().origin(peer, false, host, &HeaderMap::new());
         let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
-        let response = self.world.pypi.handle(request, context).await;
-        let (parts, body) = response.into_parts();
-        let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
-        let reason = reason.map(|reason| String::from_utf8(reason.as_bytes().to_vec()).unwrap());
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, reason, body }
+        self.world.pypi.handle(request, context).await
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Config, Encryption, keys};
+use strongroom_identity::workload::Issuer;
+
+use super::{Cognito, Config, Encryption, WorkloadIssuer, keys};
 use crate::failure::Failure;
 
 /// The least and the most memory of a hash, in KiB: what costs less is soon guessed, and what costs
@@ -10,6 +12,10 @@ use crate::failure::Failure;
 const HASH_MEMORY: (u64, u64) = (8 << 10, 256 << 10);
 /// The most passes of a hash: at the least memory it takes half a second.
 const HASH_PASSES: u32 = 64;
+/// The least and the most time between two looks for an issuer's keys.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
+/// The most that an issuer's clock may be off.
+const MAX_SKEW: Duration = Duration::from_mins(5);
 /// A manifest is held in memory whole while it is pushed.
 const MAX_MANIFEST: u64 = 64 << 20;
 
@@ -29,7 +35,9 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
         )));
     }
     at_least_one(config)?;
+    signups(config)?;
     hashing(config)?;
+    issuers(config)?;
     if config.metrics.listen.is_some_and(|metrics| metrics == config.listen && metrics.port() != 0)
     {
         return Err(Failure::usage(format!(
@@ -105,6 +113,75 @@ fn at_least_one(config: &Config) -> Result<(), Failure> {
     if !(8 << 10..=1 << 20).contains(&header.bytes()) {
         return Err(Failure::usage(format!(
             "limits.max_header_size must be 8KiB to 1MiB, not {header}"
+        )));
+    }
+    Ok(())
+}
+
+fn signups(config: &Config) -> Result<(), Failure> {
+    let signups = &config.signups;
+    if let Some(settings) = signups.settings() {
+        settings.check().map_err(|error| Failure::usage(format!("signups.{error}")))?;
+        // A walk through another pool would find that everybody is gone.
+        let issuer = config.cognito.issuer.as_deref().zip(settings.user_pool_id.as_deref());
+        return match issuer {
+            Some((issuer, pool))
+                if !issuer.trim_end_matches('/').ends_with(&format!("/{pool}")) =>
+            {
+                Err(Failure::usage(format!(
+                    "signups.user_pool_id is {pool}, but cognito.issuer {issuer} is another pool's"
+                )))
+            }
+            _ => Ok(()),
+        };
+    }
+    let alone = [
+        ("dead_letter_queue_url", &signups.dead_letter_queue_url),
+        ("user_pool_id", &signups.user_pool_id),
+    ];
+    match alone.into_iter().find(|(_, value)| value.is_some()) {
+        Some((key, _)) => Err(Failure::usage(format!("signups.{key} needs signups.queue_url"))),
+        None => Ok(()),
+    }
+}
+
+/// Who else vouches for people and for runs of CI.
+fn issuers(config: &Config) -> Result<(), Failure> {
+    let cognito = &config.cognito;
+    match cognito.settings() {
+        Some(settings) => {
+            settings.check().map_err(|error| Failure::usage(format!("cognito: {error}")))?;
+        }
+        None if *cognito != Cognito::default() => {
+            return Err(Failure::usage(
+                "cognito has settings and no cognito.issuer: write the pool's address as its tokens have \
+                 it, https://cognito-idp.REGION.amazonaws.com/POOL",
+            ));
+        }
+        None => {}
+    }
+    let all: Vec<_> = config.workload_issuers.iter().map(WorkloadIssuer::issuer).collect();
+    Issuer::check(&all).map_err(|error| Failure::usage(format!("workload_issuers: {error}")))?;
+    let keys = &config.issuer_keys;
+    let (least, most) = LOOKS;
+    if !(least..=most).contains(&keys.look_each.duration()) {
+        return Err(Failure::usage(format!(
+            "issuer_keys.look_each must be 1s to 10m, not {}: tokens with made-up keys would cost \
+             their issuer a request each, or a new key be unknown for long",
+            keys.look_each
+        )));
+    }
+    if keys.refresh_after > keys.max_age {
+        return Err(Failure::usage(format!(
+            "issuer_keys.refresh_after ({}) must be at most issuer_keys.max_age ({}), or good keys are \
+             forgotten before they are looked for anew",
+            keys.refresh_after, keys.max_age
+        )));
+    }
+    if keys.clock_skew.duration() > MAX_SKEW {
+        return Err(Failure::usage(format!(
+            "issuer_keys.clock_skew must be at most 5m, not {}: so much longer a token is good",
+            keys.clock_skew
         )));
     }
     Ok(())

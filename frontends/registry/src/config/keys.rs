@@ -8,13 +8,16 @@ pub(super) enum Kind {
     Flag,
     /// With commas between.
     List,
+    /// Tables, which a file alone can hold.
+    Tables,
 }
 
 /// Each key with its kind. A test holds it to the settings themselves.
-pub(super) const KEYS: [(&str, Kind); 79] = [
+pub(super) const KEYS: [(&str, Kind); 103] = [
     ("data", Kind::Text),
     ("listen", Kind::Text),
     ("trusted_proxies", Kind::List),
+    ("workload_issuers", Kind::Tables),
     ("metrics.listen", Kind::Text),
     ("log.format", Kind::Text),
     ("log.filter", Kind::Text),
@@ -28,6 +31,18 @@ pub(super) const KEYS: [(&str, Kind); 79] = [
     ("identity.hash_memory", Kind::Text),
     ("identity.hash_passes", Kind::Number),
     ("identity.hashes_at_once", Kind::Number),
+    ("cognito.issuer", Kind::Text),
+    ("cognito.client_ids", Kind::List),
+    ("cognito.client_secret_file", Kind::Text),
+    ("cognito.endpoint", Kind::Text),
+    ("cognito.jwks_url", Kind::Text),
+    ("cognito.operator_group", Kind::Text),
+    ("issuer_keys.refresh_after", Kind::Text),
+    ("issuer_keys.look_each", Kind::Text),
+    ("issuer_keys.max_age", Kind::Text),
+    ("issuer_keys.clock_skew", Kind::Text),
+    ("organisations.per_person", Kind::Number),
+    ("organisations.quota", Kind::Text),
     ("guesses.person_and_address", Kind::Number),
     ("guesses.person_and_address_pause", Kind::Text),
     ("guesses.address", Kind::Number),
@@ -65,6 +80,8 @@ pub(super) const KEYS: [(&str, Kind); 79] = [
     ("uploads.max_manifest", Kind::Text),
     ("pypi.max_file", Kind::Text),
     ("pypi.page_cache", Kind::Text),
+    ("pypi.upstream_allowed_networks", Kind::List),
+    ("pypi.upstream_allow_http", Kind::Flag),
     ("uploads.min_chunk", Kind::Text),
     ("collection.interval", Kind::Text),
     ("collection.delete_delay", Kind::Text),
@@ -91,6 +108,15 @@ pub(super) const KEYS: [(&str, Kind); 79] = [
     ("webhooks.attempts", Kind::Number),
     ("webhooks.max_back_off", Kind::Text),
     ("webhooks.disable_after", Kind::Text),
+    ("signups.queue_url", Kind::Text),
+    ("signups.dead_letter_queue_url", Kind::Text),
+    ("signups.user_pool_id", Kind::Text),
+    ("signups.region", Kind::Text),
+    ("signups.endpoint", Kind::Text),
+    ("signups.concurrency", Kind::Number),
+    ("signups.poll", Kind::Text),
+    ("signups.reconcile_interval", Kind::Text),
+    ("signups.quota", Kind::Text),
 ];
 
 /// What begins our variables of the environment.

@@ -129,6 +129,7 @@ fn value(kind: Kind, text: &str) -> Result<Value, &'static str> {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Ok(items.map(Value::from).collect::<Vec<_>>().into())
         }
+        Kind::Tables => Err("in the file of the settings: the environment can't hold tables"),
     }
 }
 

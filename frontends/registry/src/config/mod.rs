@@ -8,8 +8,10 @@
 
 mod beside;
 mod check;
+mod issuers;
 mod keys;
 mod layers;
+mod signups;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -23,8 +25,10 @@ use strongroom_identity::embedded::Options;
 use strongroom_identity::throttle::Allowances;
 
 pub(crate) use beside::Webhooks;
+pub(crate) use issuers::{Cognito, IssuerKeys, Organisations, WorkloadIssuer};
 pub(crate) use keys::{BOOTSTRAP_PASSWORD, POSTGRES_PASSWORD};
 pub(crate) use layers::{Flags, load};
+pub(crate) use signups::Signups;
 pub(crate) use units::{Size, Span};
 
 /// All that can be set.
@@ -37,10 +41,15 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The networks whose forwarding headers are believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whose tokens are exchanged for ours, by rules of registries.
+    pub(crate) workload_issuers: Vec<WorkloadIssuer>,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) tls: Tls,
     pub(crate) identity: Identity,
+    pub(crate) cognito: Cognito,
+    pub(crate) issuer_keys: IssuerKeys,
+    pub(crate) organisations: Organisations,
     pub(crate) guesses: Guesses,
     pub(crate) storage: Storage,
     pub(crate) s3: S3,
@@ -51,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) webhooks: Webhooks,
     pub(crate) pypi: Pypi,
+    pub(crate) signups: Signups,
 }
 
 impl Default for Config {
@@ -59,10 +69,14 @@ impl Default for Config {
             data: "./strongroom-data".into(),
             listen: ([127, 0, 0, 1], 5000).into(),
             trusted_proxies: Vec::new(),
+            workload_issuers: Vec::new(),
             metrics: Metrics::default(),
             log: Log::default(),
             tls: Tls::default(),
             identity: Identity::default(),
+            cognito: Cognito::default(),
+            issuer_keys: IssuerKeys::default(),
+            organisations: Organisations::default(),
             guesses: Guesses::default(),
             storage: Storage::default(),
             s3: S3::default(),
@@ -73,6 +87,7 @@ impl Default for Config {
             limits: Limits::default(),
             webhooks: Webhooks::default(),
             pypi: Pypi::default(),
+            signups: Signups::default(),
         }
     }
 }
@@ -354,11 +369,21 @@ pub(crate) struct Pypi {
     pub(crate) max_file: Size,
     /// The memory for pages that were rendered.
     pub(crate) page_cache: Size,
+    /// Networks that upstreams of registries may be in although they are not public.
+    pub(crate) upstream_allowed_networks: Vec<IpNet>,
+    /// Whether addresses of upstreams may begin with `http://`.
+    pub(crate) upstream_allow_http: bool,
 }
 
 impl Default for Pypi {
     fn default() -> Self {
-        Self { max_file: Size::mib(2 << 10), page_cache: Size::mib(64) }
+        let upstreams = strongroom_pypi::upstream::Settings::default();
+        Self {
+            max_file: Size::mib(2 << 10),
+            page_cache: Size::mib(64),
+            upstream_allowed_networks: upstreams.allowed_networks,
+            upstream_allow_http: upstreams.allow_http,
+        }
     }
 }
 

@@ -112,6 +112,14 @@ fn a_wrong_value_is_told_with_what_it_should_be() {
         let refused = refusal(&format!("[identity]\n{hash}"));
         assert!(refused.contains(says), "{refused}");
     }
+    for (signups, says) in [
+        ("queue_url = \"sign-ups\"", "signups.queue_url: \"sign-ups\" is no address"),
+        ("user_pool_id = \"eu-central-1_a\"", "signups.user_pool_id needs signups.queue_url"),
+        ("queue_url = \"https://q/1/s\"\npoll = \"1m\"", "signups.poll must be 1s to 20s"),
+    ] {
+        let refused = refusal(&format!("[signups]\n{signups}"));
+        assert!(refused.contains(says), "{refused}");
+    }
     assert!(refusal("[metrics]\nlisten = \"127.0.0.1:5000\"").contains("metrics.listen"));
     assert!(refusal("[uploads]\nmax_manifest = \"1GiB\"").contains("uploads.max_manifest"));
     let number = environment(&[("STRONGROOM_LIMITS_MAX_REQUESTS", "many")]);
@@ -140,6 +148,15 @@ fn the_keys_are_those_of_the_settings_and_no_two_share_a_variable() {
         metrics: Metrics { listen: Some(([127, 0, 0, 1], 9).into()) },
         tls: Tls { certificate: Some("c".into()), key: Some("k".into()) },
         identity: Identity { master_key_file: Some("m".into()), ..Identity::default() },
+        cognito: Cognito {
+            issuer: Some("i".to_owned()),
+            client_ids: vec!["c".to_owned()],
+            client_secret_file: Some("f".into()),
+            endpoint: Some("e".to_owned()),
+            jwks_url: Some("j".to_owned()),
+            operator_group: Some("o".to_owned()),
+        },
+        organisations: Organisations { per_person: 1, quota: Some(Size::mib(1)) },
         s3: S3 {
             bucket: Some("b".to_owned()),
             prefix: Some("p".to_owned()),
@@ -153,6 +170,15 @@ fn the_keys_are_those_of_the_settings_and_no_two_share_a_variable() {
             url: Some("u".to_owned()),
             password_file: Some("f".into()),
             ..Postgres::default()
+        },
+        signups: Signups {
+            queue_url: Some("q".to_owned()),
+            dead_letter_queue_url: Some("d".to_owned()),
+            user_pool_id: Some("p".to_owned()),
+            region: Some("r".to_owned()),
+            endpoint: Some("e".to_owned()),
+            quota: Some("1GB".parse().unwrap()),
+            ..Signups::default()
         },
         ..Config::default()
     };
@@ -178,7 +204,13 @@ fn the_keys_are_those_of_the_settings_and_no_two_share_a_variable() {
 
 #[test]
 fn what_config_check_prints_is_a_file_that_sets_the_same() {
-    let config = Config { listen: ([10, 0, 0, 1], 80).into(), ..Config::default() };
+    let mut config = Config { listen: ([10, 0, 0, 1], 80).into(), ..Config::default() };
+    config.workload_issuers.push(WorkloadIssuer {
+        name: "ci".to_owned(),
+        issuer: "https://ci.example".to_owned(),
+        audience: Some("strongroom".to_owned()),
+        jwks_url: None,
+    });
     let again = load(&with(&file(&config.to_toml())), none()).unwrap();
     assert_eq!(again, config);
 }
@@ -197,4 +229,53 @@ fn a_password_has_no_place_in_the_address_of_a_database() {
     let good = file("[postgres]\nurl = \"postgresql://me@db:5432/strongroom?sslmode=require\"");
     let loaded = load(&with(&good), environment(&[("STRONGROOM_POSTGRES_PASSWORD", "x")]));
     assert!(loaded.unwrap().postgres.url.is_some());
+}
+
+const POOL: &str = "issuer = \"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Pool\"\n\
+                    client_ids = [\"abc\"]\n";
+
+#[test]
+fn a_user_pool_and_issuers_of_workloads_are_read_and_checked() {
+    let good = file(&format!(
+        "[cognito]\n{POOL}endpoint = \"http://127.0.0.1:1/\"\n\
+         [[workload_issuers]]\nname = \"ci\"\nissuer = \"https://ci.example\"\n\
+         [[workload_issuers]]\nname = \"own\"\nissuer = \"https://own.example\"\n\
+         audience = \"a\"\njwks_url = \"http://localhost:1/keys\"\n"
+    ));
+    let config = load(&with(&good), none()).unwrap();
+    assert_eq!(config.cognito.settings().unwrap().client_ids, ["abc"]);
+    assert_eq!(config.workload_issuers.len(), 2);
+    for (text, says) in [
+        ("[cognito]\nclient_ids = [\"a\"]".to_owned(), "no cognito.issuer"),
+        (format!("[cognito]\n{}", POOL.replace("client_ids", "#")), "set client_ids"),
+        (format!("[cognito]\n{}", POOL.replace("/eu-west-1_Pool", "")), "REGION"),
+        (format!("[cognito]\n{}", POOL.replace("https", "http")), "no address to ask"),
+        (format!("[cognito]\n{POOL}jwks_url = \"http://elsewhere.example/\""), "no address to ask"),
+        ("[[workload_issuers]]\nname = \"ci\"".to_owned(), "issuer"),
+        (
+            "[[workload_issuers]]\nname = \"ci\"\nissuer = \"https://a.example\"\nurl = \"x\""
+                .to_owned(),
+            "url",
+        ),
+        (
+            "[[workload_issuers]]\nname = \"C I\"\nissuer = \"https://a.example\"".to_owned(),
+            "workload_issuers",
+        ),
+        (
+            format!(
+                "[cognito]\n{POOL}[signups]\nqueue_url = \"https://q/1/s\"\n\
+                 user_pool_id = \"eu-west-1_Other\""
+            ),
+            "another pool's",
+        ),
+        ("[issuer_keys]\nlook_each = \"0s\"".to_owned(), "issuer_keys.look_each"),
+        ("[issuer_keys]\nmax_age = \"1m\"".to_owned(), "issuer_keys.refresh_after"),
+        ("[issuer_keys]\nclock_skew = \"1h\"".to_owned(), "issuer_keys.clock_skew"),
+    ] {
+        let refused = refusal(&text);
+        assert!(refused.contains(says), "{text}: {refused}");
+    }
+    let tables = environment(&[("STRONGROOM_WORKLOAD_ISSUERS", "ci")]);
+    let refused = load(&Flags::default(), tables).unwrap_err().message;
+    assert!(refused.contains("file of the settings"), "{refused}");
 }

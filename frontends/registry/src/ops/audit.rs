@@ -5,6 +5,7 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strongroom_engine::audit::{TrailLine, TrailQuery, Verification};
+use strongroom_engine::gc::Progress;
 use strongroom_engine::name::OrganisationName;
 use strongroom_engine::seam::Timestamp;
 
@@ -101,7 +102,9 @@ pub(super) async fn audit(app: &App, verb: AuditVerb, teller: &Teller) -> Result
                 if done.complete {
                     break;
                 }
-                teller.progress("trail", lines, 0);
+                // Until when is a time: how many lines that is nobody counts.
+                let (phase, bytes) = ("trail", 0);
+                teller.progress(&Progress { phase, done: lines, bytes, extent: None });
             }
             Ok(Outcome::new(format!("{lines} lines were cut off\n"), json!({ "lines": lines })))
         }

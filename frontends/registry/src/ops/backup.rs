@@ -132,9 +132,7 @@ async fn create(
     }
     let mut options = BackupOptions::default();
     options.pin = pin;
-    let watch = |progress: &Progress| {
-        teller.progress(progress.phase, progress.done, progress.bytes);
-    };
+    let watch = |progress: &Progress| teller.progress(progress);
     let report = app.engine.backup(&folder, &options, &watch).await?;
     let mut text = created(&report);
     let has_key = to.join(MASTER).exists();

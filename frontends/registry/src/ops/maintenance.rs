@@ -22,9 +22,7 @@ pub(super) async fn gc(
     teller: &Teller,
 ) -> Result<Outcome, Failure> {
     let dry_run = options.dry_run;
-    let watch = |progress: &Progress| {
-        teller.progress(progress.phase, progress.done, progress.bytes);
-    };
+    let watch = |progress: &Progress| teller.progress(progress);
     let report = app.engine.collect(options, &watch).await?;
     let head = if dry_run { "would be done now" } else { "done" };
     let mut text = format!("{head}; {} rows looked at\n", report.looked_at);
@@ -95,9 +93,7 @@ fn counts(report: &CollectReport) -> [(&'static str, &'static str, u64); 5] {
 pub(super) async fn fsck(app: &App, deep: bool, teller: &Teller) -> Result<Outcome, Failure> {
     let mut options = FsckOptions::default();
     options.deep = deep;
-    let watch = |progress: &Progress| {
-        teller.progress(progress.phase, progress.done, progress.bytes);
-    };
+    let watch = |progress: &Progress| teller.progress(progress);
     Ok(fsck_outcome(&app.engine.fsck(&options, &watch).await?))
 }
 
@@ -165,12 +161,14 @@ pub(super) async fn scrub(
     options: &ScrubOptions,
     teller: &Teller,
 ) -> Result<Outcome, Failure> {
-    let watch = |progress: &Progress| {
-        teller.progress(progress.phase, progress.done, progress.bytes);
-    };
+    let watch = |progress: &Progress| teller.progress(progress);
     let report = app.engine.scrub(options, &watch).await?;
     let findings = report.wrong > 0 || report.quarantined.count > 0;
-    let mut text = line("read and right", report.good);
+    let mut text = String::new();
+    if report.resumed {
+        text.push_str("    went on where an earlier run of the same share was stopped\n");
+    }
+    text.push_str(&line("read and right", report.good));
     for rotten in &report.rotten {
         let now = if rotten.quarantined { "absent until it is pushed again" } else { "not hidden" };
         let (of, digest, what) = (rotten.organisation, rotten.digest, &rotten.what);
@@ -185,6 +183,7 @@ pub(super) async fn scrub(
         }
     }
     let json = json!({
+        "resumed": report.resumed,
         "good": tally_json(report.good),
         "rotten": report.rotten.iter().map(|rotten| json!({
             "organisation": rotten.organisation,
@@ -202,9 +201,7 @@ pub(super) async fn scrub(
 pub(super) async fn adopt(app: &App, dry_run: bool, teller: &Teller) -> Result<Outcome, Failure> {
     let mut options = AdoptOptions::default();
     options.dry_run = dry_run;
-    let watch = |progress: &Progress| {
-        teller.progress(progress.phase, progress.done, progress.bytes);
-    };
+    let watch = |progress: &Progress| teller.progress(progress);
     let report = app.engine.adopt(&options, &watch).await?;
     let head = if dry_run { "would be done now" } else { "done" };
     let mut text = format!("{head}\n");

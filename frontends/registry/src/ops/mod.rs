@@ -18,6 +18,7 @@ mod retention;
 pub(crate) mod table;
 mod tenants;
 mod webhooks;
+mod workloads;
 
 use std::fmt;
 
@@ -26,7 +27,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use strongroom_engine::gc::{CollectOptions, ScrubOptions};
+use strongroom_engine::gc::{CollectOptions, Extent, Progress, ScrubOptions};
 use strongroom_engine::name::OrganisationName;
 use tokio::sync::mpsc;
 
@@ -36,11 +37,12 @@ pub(crate) use args::backup_id;
 pub(crate) use audit::AuditVerb;
 pub(crate) use backup::BackupVerb;
 pub(crate) use maintenance::fsck_outcome;
-pub(crate) use python::PythonVerb;
+pub(crate) use python::{Of, PythonVerb, UpstreamVerb, Which, seconds, shown};
 pub(crate) use repositories::RepositoryVerb;
 pub(crate) use table::size;
 pub(crate) use tenants::{OrganisationVerb, RegistryVerb};
 pub(crate) use webhooks::WebhookVerb;
+pub(crate) use workloads::{AskedRule, WorkloadVerb};
 
 use crate::app::App;
 use crate::config::Size;
@@ -77,7 +79,8 @@ pub(crate) enum Command {
     },
     /// Read what is stored and check that it is what was pushed; exits 1 where something is not
     ///
-    /// What is rotten answers as absent from then on, so that pushing it again heals it.
+    /// What is rotten answers as absent from then on, so that pushing it again heals it. A run that was
+    /// stopped is gone on with by the next one of the same part.
     Scrub {
         /// Only a part, as 1/7: run it each day of the week with another one
         #[arg(long, value_name = "N/OF")]
@@ -94,6 +97,9 @@ pub(crate) enum Command {
         /// everything.
         #[arg(long, value_name = "NUMBER", value_parser = at_least_one)]
         missing_in_a_row: Option<usize>,
+        /// Begin anew, also where an earlier run of the same part was stopped
+        #[arg(long)]
+        anew: bool,
     },
     /// After older metadata was restored: take up the bytes that it misses and that are there
     Adopt {
@@ -124,6 +130,9 @@ pub(crate) enum Command {
     /// Tell addresses of yours what happens in a registry
     #[command(subcommand)]
     Webhook(WebhookVerb),
+    /// Let runs of CI in without a stored secret, by rules of a registry
+    #[command(subcommand)]
+    Workload(WorkloadVerb),
     /// Yank, delete and mark Python packages
     #[command(subcommand)]
     Python(PythonVerb),
@@ -175,9 +184,25 @@ pub(crate) enum Told {
         done: u64,
         /// How many bytes it read.
         bytes: u64,
+        /// How much of all of it that is, where it is known how much there is.
+        #[serde(default)]
+        part: Option<Part>,
     },
     /// A line of its output.
     Line(String),
+}
+
+/// How much of something is done: so much of about so much, in whatever it is measured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+}
+
+impl From<Extent> for Part {
+    fn from(Extent { done, total }: Extent) -> Self {
+        Self { done, total }
+    }
 }
 
 /// How much may be told before somebody listens.
@@ -189,9 +214,11 @@ struct Teller(mpsc::Sender<Told>);
 
 impl Teller {
     /// Tells how far it is, unless nobody keeps up.
-    fn progress(&self, phase: &str, done: u64, bytes: u64) {
+    fn progress(&self, progress: &Progress) {
         // The next one tells more.
-        let _unheard = self.0.try_send(Told::Progress { phase: phase.to_owned(), done, bytes });
+        let Progress { phase, done, bytes, extent } = *progress;
+        let (phase, part) = (phase.to_owned(), extent.map(Part::from));
+        let _unheard = self.0.try_send(Told::Progress { phase, done, bytes, part });
     }
 
     /// Writes a line; waits until it is taken.
@@ -253,12 +280,13 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
             maintenance::gc(app, &options, teller).await
         }
         Command::Fsck { deep } => maintenance::fsck(app, deep, teller).await,
-        Command::Scrub { subset, organisation, rate, missing_in_a_row } => {
+        Command::Scrub { subset, organisation, rate, missing_in_a_row, anew } => {
             let mut options = ScrubOptions::default();
             options.subset = subset.map(|share| share.0);
             options.organisation = organisation;
             options.bytes_per_second = rate.map(Size::bytes);
             options.missing_in_a_row = missing_in_a_row;
+            options.anew = anew;
             maintenance::scrub(app, &options, teller).await
         }
         Command::Adopt { dry_run } => maintenance::adopt(app, dry_run, teller).await,
@@ -270,6 +298,7 @@ async fn dispatch(app: &App, command: Command, teller: &Teller) -> Result<Outcom
         Command::Org(verb) => tenants::organisation(app, verb).await,
         Command::Registry(verb) => tenants::registry(app, verb).await,
         Command::Webhook(verb) => webhooks::webhook(app, verb).await,
+        Command::Workload(verb) => workloads::workload(app, verb).await,
         Command::Python(verb) => python::python(app, verb).await,
         Command::Repository(verb) => repositories::repository(app, verb).await,
         Command::Audit(verb) => audit::audit(app, verb, teller).await,

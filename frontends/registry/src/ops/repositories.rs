@@ -41,10 +41,9 @@ pub(super) async fn repository(app: &App, verb: RepositoryVerb) -> Result<Outcom
             let filter = RepositoryFilter { prefix, contains };
             let (mut all, mut rows): (Vec<Value>, Vec<_>) = (Vec::new(), Vec::new());
             let mut after = None;
+            let listing = engine.listing(&by, organisation, registry).await?;
             loop {
-                let from = after.as_deref();
-                let page =
-                    engine.repositories(&by, organisation, registry, &filter, from, PAGE).await?;
+                let page = listing.infos(&filter, after.as_deref(), PAGE).await?;
                 for item in page.items {
                     let name = format!("{path}/{}", item.name);
                     rows.push(vec![name, time(item.created_at)]);

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use strongroom_webhooks::{Change, Delivery, Hook, HookId, NewHook, Standing, Target};
+use strongroom_outbound::Target;
+use strongroom_webhooks::{Change, Delivery, Hook, HookId, NewHook, Standing};
 
 use super::Outcome;
 use super::args::RegistryPath;

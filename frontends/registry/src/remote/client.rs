@@ -7,17 +7,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client as Http;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use strongroom_http::auth::Secret;
+use strongroom_identity::web::{self, HttpsClient};
 
 use crate::failure::Failure;
 
@@ -83,7 +79,7 @@ pub(crate) enum SignIn {
 
 /// A caller at a server.
 pub(crate) struct Client {
-    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: HttpsClient,
     server: ServerUrl,
     authorization: HeaderValue,
 }
@@ -110,12 +106,7 @@ impl From<Refused> for Failure {
 
 impl Client {
     pub(crate) fn new(server: &ServerUrl, sign_in: &SignIn) -> Result<Self, Failure> {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .map_err(|error| Failure::failed(format!("no root certificates: {error}")))?
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let http = web::client().map_err(|error| Failure::failed(error.to_string()))?;
         let text = match sign_in {
             SignIn::Password { username, password } => {
                 let pair = format!("{username}:{}", password.expose());
@@ -127,7 +118,6 @@ impl Client {
             Failure::usage("what was given to sign in has characters that can't be sent")
         })?;
         authorization.set_sensitive(true);
-        let http = Http::builder(TokioExecutor::new()).build(connector);
         Ok(Self { http, server: server.clone(), authorization })
     }
 

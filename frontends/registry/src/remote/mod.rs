@@ -6,8 +6,10 @@
 //!
 //! **Never.** It follows a redirect with credentials, or sends them unencrypted to another machine.
 
+mod beside;
 mod client;
 mod login;
+mod python;
 mod secret;
 mod verbs;
 
@@ -29,6 +31,7 @@ pub(crate) struct Reach {
 
 /// What is asked of a server.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is not kept")]
 pub(crate) enum Asked {
     Login { username: Option<String> },
     Logout,

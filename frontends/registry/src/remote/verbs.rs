@@ -9,6 +9,7 @@ use strongroom_engine::name::OrganisationName;
 use strongroom_engine::seam::SystemEntropy;
 use strongroom_identity::account::{AccountId, AccountName, Kind};
 
+use super::beside::{webhook, workload};
 use super::client::{Refused, segment};
 use super::login::Session;
 use crate::config::{Size, Span};
@@ -23,7 +24,7 @@ use crate::ops::{
 use crate::password;
 
 /// The most items that a list shows.
-const MOST: usize = 100_000;
+pub(super) const MOST: usize = 100_000;
 /// How often a job is asked how far it is.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -36,17 +37,26 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Outcome, 
         Command::Robot(verb) => robot(session, verb).await,
         Command::Token(verb) => token(session, verb).await,
         Command::Audit(verb) => audit(session, verb).await,
+        Command::Webhook(verb) => webhook(session, verb).await,
+        Command::Workload(verb) => workload(session, verb).await,
+        Command::Python(verb) => super::python::python(session, verb).await,
         Command::Gc { despite_restore: false, organisation: None, budget: None, dry_run } => {
             job(session, &json!({ "kind": "collection", "dry_run": dry_run })).await
         }
         Command::Gc { .. } => Err(here("gc with --despite-restore, --organisation or --budget")),
-        Command::Scrub { subset: None, organisation, rate, missing_in_a_row: None } => {
+        Command::Scrub {
+            subset: None,
+            organisation,
+            rate,
+            missing_in_a_row: None,
+            anew: false,
+        } => {
             let rate = rate.map(Size::bytes);
             let new =
                 json!({ "kind": "scrub", "organisation": organisation, "bytes_per_second": rate });
             job(session, &new).await
         }
-        Command::Scrub { .. } => Err(here("scrub with --subset or --missing-in-a-row")),
+        Command::Scrub { .. } => Err(here("scrub with --subset, --missing-in-a-row or --anew")),
         _ => Err(here("this verb")),
     }
 }
@@ -58,12 +68,12 @@ fn here(what: &str) -> Failure {
     ))
 }
 
-fn done(text: impl Into<String>, json: Value) -> Outcome {
+pub(super) fn done(text: impl Into<String>, json: Value) -> Outcome {
     Outcome::new(text, json)
 }
 
 /// A field of an answer, as text.
-fn text(of: &Value, name: &str) -> String {
+pub(super) fn text(of: &Value, name: &str) -> String {
     match of.get(name) {
         Some(Value::String(text)) => strongroom_http::log::clean(text).into_owned(),
         None | Some(Value::Null) => "-".to_owned(),
@@ -72,7 +82,7 @@ fn text(of: &Value, name: &str) -> String {
 }
 
 /// A list, with these fields of each item as columns.
-fn listed(items: Vec<Value>, columns: &[(&str, &str)]) -> Outcome {
+pub(super) fn listed(items: Vec<Value>, columns: &[(&str, &str)]) -> Outcome {
     let head: Vec<_> = columns.iter().map(|(head, _)| *head).collect();
     let rows: Vec<Vec<_>> = items
         .iter()
@@ -161,13 +171,18 @@ fn members(place: &Place) -> Result<String, Failure> {
     })
 }
 
+/// Where a registry is.
+pub(super) fn registry_at(path: &RegistryPath) -> String {
+    let (organisation, registry) = (segment(&path.organisation), segment(&path.registry));
+    format!("/organisations/{organisation}/registries/{registry}")
+}
+
 async fn registry(session: &Session, verb: RegistryVerb) -> Result<Outcome, Failure> {
     let client = &session.client;
     let all = |organisation: &dyn std::fmt::Display| {
         format!("/organisations/{}/registries", segment(organisation))
     };
-    let at =
-        |path: &RegistryPath| format!("{}/{}", all(&path.organisation), segment(&path.registry));
+    let at = registry_at;
     match verb {
         RegistryVerb::Create { path, public, sparse_indexes, .. } => {
             let new = json!({

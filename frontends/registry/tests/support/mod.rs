@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub(crate) const PASSWORD: &str = "only-for-this-test";
@@ -107,6 +108,30 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
 pub(crate) fn verb(data: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
     command.args(words).arg("--data").arg(data).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs a verb at `server`; `input` is its standard input.
+pub(crate) fn verb_at(server: &str, home: &Path, input: &str, verb: &[&str]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
+        .args(["--server", server, "--json"])
+        .args(verb)
+        .env("XDG_CONFIG_HOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A verb that reads nothing may be gone already.
+    let _gone = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// What a verb that went well printed.
+#[track_caller]
+pub(crate) fn json(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {

@@ -114,7 +114,12 @@ impl Webhooks {
             .filter(|line| !state.taken.contains(&(line.chain, line.sequence)))
             .collect();
         let wanted = due.len();
-        let source = seen.row.source.clone();
+        // Hooks stay with a registry that has another name now.
+        let named = shared.engine.names_of(place.organisation, seen.row.registry).await?;
+        let source = match named {
+            Some((organisation, registry)) => records::source(&organisation, &registry),
+            None => seen.row.source.clone(),
+        };
         let offered = shared.offer(&record, &source, due, stop).await?;
         let failed = offered.iter().find(|offered| !offered.attempt.answer.is_taken());
         let through = failed.is_none() && offered.len() == wanted;

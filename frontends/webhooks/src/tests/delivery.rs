@@ -43,6 +43,21 @@ async fn what_happens_from_now_on_arrives_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn hooks_stay_with_their_registry_whatever_it_is_called() {
+    let (yard, receiver) = (Yard::new().await, Receiver::new().await);
+    let hook = yard.hook(&receiver, PUSHED).await;
+    let (engine, ann) = (&yard.engine, caller("ann"));
+    let (prod, apex) = ("prod".parse().unwrap(), "apex".parse().unwrap());
+    engine.rename_registry(&ann, &acme(), &main_registry(), &prod).await.unwrap();
+    engine.rename_organisation(&ann, &acme(), &apex).await.unwrap();
+    yard.push("apex/prod/api", "a").await;
+    yard.turn(hook.id).await;
+    assert_eq!(receiver.received()[0].event()["source"], "/apex/prod");
+    let listed = yard.hooks.list(&ann, &apex, &prod).await.unwrap();
+    assert_eq!(listed[0].id, hook.id);
+}
+
+#[tokio::test]
 async fn threat_b6_a_hook_hears_nothing_of_another_registry_nor_of_what_it_did_not_ask_for() {
     let (yard, receiver) = (Yard::new().await, Receiver::new().await);
     let hook = yard.hook(&receiver, PUSHED).await;

@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strongroom_outbound::{Resolver, SystemResolver, TargetError};
 
 use super::receiver::{Receiver, Reply};
 use super::{Fixed, Yard, acme, caller, loopback, main_registry, settings};
-use crate::connect::Resolver;
 use crate::dispatch::Ended;
 use crate::error::WebhookError;
 use crate::hooks::NewHook;
 use crate::send::Answer;
 use crate::settings::Settings;
-use crate::target::TargetError;
 
 /// A name whose address is public when it is asked for first, and the receiver's own from then on.
 #[derive(Debug, Default)]
@@ -68,7 +67,7 @@ async fn threat_c20_one_address_inside_among_others_closes_the_name() {
 #[tokio::test]
 async fn threat_c20_addresses_written_in_odd_ways_are_what_they_are() {
     let settings = Settings { allowed_networks: Vec::new(), ..settings() };
-    let resolver: Arc<dyn Resolver> = Arc::new(crate::SystemResolver);
+    let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
     let (yard, receiver) = (Yard::with(settings, resolver).await, Receiver::new().await);
     let (ann, acme, main) = (caller("ann"), acme(), main_registry());
     let hosts = ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost", "[::1]", "0.0.0.0"];

@@ -13,11 +13,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use strongroom_outbound::Target;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::HOST;
-use crate::target::Target;
 
 /// How it answers.
 #[derive(Debug, Clone, Copy)]

@@ -1,25 +1,13 @@
-//! Archives that lie, built here byte by byte, and such as the usual tools make.
+//! Archives that lie, and such as the usual tools make.
 
 use std::io::Cursor;
 
+use super::hostile::{Case, METADATA, SDIST, WHEEL, sdist, wheel, zip_names, zip_records};
 use super::*;
 
 mod any;
 mod bombs;
-mod build_tar;
-mod build_zip;
 mod python;
-mod sdist;
-mod wheel;
-mod zip_names;
-mod zip_records;
-
-const WHEEL: &str = "foo-1.0-py3-none-any.whl";
-const SDIST: &str = "foo-1.0.tar.gz";
-const METADATA: &[u8] = b"Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n";
-
-/// A refused archive: what it does, its bytes, the verdict.
-type Case = (&'static str, Vec<u8>, &'static str);
 
 fn look(name: &str, bytes: &[u8]) -> Result<Inspected, ArchiveError> {
     inspect(&FileName::parse(name).unwrap(), Cursor::new(bytes), &Limits::default())
@@ -43,4 +31,61 @@ fn all_refused(name: &str, cases: Vec<Case>) {
         .map(|(what, got, wanted)| format!("{what}:\n  got    {got}\n  wanted {wanted}"))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn threat_c9_headers_that_disagree_or_have_two_readings() {
+    all_refused(WHEEL, zip_records::headers());
+}
+
+#[test]
+fn threat_c9_records_that_are_not_end_to_end() {
+    all_refused(WHEEL, zip_records::places());
+}
+
+#[test]
+fn threat_c9_bytes_that_are_not_what_their_header_says() {
+    all_refused(WHEEL, zip_records::contents());
+}
+
+#[test]
+fn threat_c9_names_and_kinds_of_entries() {
+    all_refused(WHEEL, zip_names::cases());
+}
+
+#[test]
+fn threat_c10_files_of_a_wheel_that_disagree() {
+    all_refused(WHEEL, wheel::cases());
+}
+
+#[test]
+fn wheels_of_the_usual_tools_are_accepted() {
+    for (tool, zip) in wheel::accepted() {
+        let found = look(WHEEL, &zip.build()).unwrap_or_else(|error| panic!("{tool}: {error}"));
+        assert_eq!(found.entries, zip.parts.len() as u64, "{tool}");
+        assert_eq!(found.metadata.name.normalised(), "foo", "{tool}");
+    }
+}
+
+#[test]
+fn threat_c11_records_that_unpackers_lose_step_over() {
+    all_refused(SDIST, sdist::records());
+}
+
+#[test]
+fn threat_c11_kinds_names_and_links() {
+    all_refused(SDIST, sdist::kinds_and_names());
+}
+
+#[test]
+fn threat_c11_streams_with_something_behind_or_missing() {
+    all_refused(SDIST, sdist::streams());
+}
+
+#[test]
+fn sdists_of_the_usual_tools_are_accepted() {
+    for (tool, tar) in sdist::accepted() {
+        let found = look(SDIST, &tar.build()).unwrap_or_else(|error| panic!("{tool}: {error}"));
+        assert_eq!(found.metadata_bytes, METADATA, "{tool}");
+    }
 }

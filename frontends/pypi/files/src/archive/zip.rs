@@ -23,6 +23,8 @@ use record::{CENTRAL, LOCAL, Record};
 
 /// The bit of a folder in the attributes, as DOS has them.
 const DOS_FOLDER: u32 = 0x10;
+/// The bit of a volume's name there: no file at all to some unpackers, a file to others.
+const DOS_VOLUME: u32 = 0x08;
 
 /// What is wrong with the records. Names are quoted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -192,6 +194,9 @@ fn entry(
     // DOS's mark of a folder, which some unpackers believe whatever the name says.
     if !folder && central.attributes & DOS_FOLDER != 0 {
         return refused("a mode of something else than its name says");
+    }
+    if central.attributes & DOS_VOLUME != 0 {
+        return refused("the mark of a volume's name, which unpackers skip or take for a file");
     }
     let data = central.offset + length;
     let next = data

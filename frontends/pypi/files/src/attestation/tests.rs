@@ -56,6 +56,33 @@ fn what_was_sent_is_given_out_as_provenance() {
 }
 
 #[test]
+fn a_provenance_of_another_index_is_read_as_it_was_given_out() {
+    let given = json!({"version": 1, "attestation_bundles": [
+        {"publisher": {"kind": "GitHub", "claims": null}, "attestations": [of(&statement())]},
+        {"publisher": {"kind": "GitLab"}, "attestations": [of(&statement())]},
+    ]});
+    let name = FileName::parse("foo-1.0.tar.gz").unwrap();
+    let parse = |given: &Value, sha256| {
+        let read = Provenance::parse(given.to_string().as_bytes(), &name, sha256);
+        read.map(|read| serde_json::to_value(read).unwrap()).map_err(|error| error.to_string())
+    };
+    assert_eq!(parse(&given, &SHA256), Ok(given.clone()));
+    assert!(parse(&given, &[1; 32]).unwrap_err().contains("an attestation is of sha256"));
+    for (pointer, value, told) in [
+        ("/version", json!(2), "its version is another"),
+        ("/attestation_bundles", json!({}), "this is no provenance object of version 1"),
+        ("/attestation_bundles", json!([]), "an empty list"),
+        ("/attestation_bundles/1/publisher", json!({}), "a publisher has no kind"),
+        ("/attestation_bundles/1/attestations/0/version", json!(2), "an attestation has version 2"),
+    ] {
+        let mut given = given.clone();
+        *given.pointer_mut(pointer).unwrap() = value;
+        let error = parse(&given, &SHA256).unwrap_err();
+        assert!(error.contains(told), "{pointer}: {error}");
+    }
+}
+
+#[test]
 fn an_attestation_of_another_file_is_refused() {
     let told = with_statement("/subject/0/name", "bar-1.0.tar.gz".into());
     assert_eq!(

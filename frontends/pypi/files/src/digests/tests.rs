@@ -7,7 +7,11 @@ const ABC: (&str, &str, &str) = (
 );
 
 fn abc() -> Digests {
-    let mut hasher = DigestHasher::default();
+    abc_with(Others { blake2b_256: true, md5: true })
+}
+
+fn abc_with(others: Others) -> Digests {
+    let mut hasher = DigestHasher::new(others);
     hasher.update(b"a");
     hasher.update(b"bc");
     hasher.finish()
@@ -17,8 +21,8 @@ fn abc() -> Digests {
 fn one_pass_has_all_three() {
     let got = abc();
     assert_eq!(const_hex::encode(got.sha256), ABC.0);
-    assert_eq!(const_hex::encode(got.blake2b_256), ABC.1);
-    assert_eq!(const_hex::encode(got.md5), ABC.2);
+    assert_eq!(const_hex::encode(got.blake2b_256.unwrap()), ABC.1);
+    assert_eq!(const_hex::encode(got.md5.unwrap()), ABC.2);
 }
 
 #[test]
@@ -47,4 +51,13 @@ fn what_is_no_digest_is_refused() {
         assert!(matches!(refused, Err(DigestError::Malformed { .. })), "{bad}");
     }
     assert!(ClaimedDigests::parse(None, None, Some("kAFQmDzST7DWlj99KOF_cg==")).is_err());
+}
+
+#[test]
+fn what_was_not_computed_is_not_taken() {
+    let got = abc_with(Others { blake2b_256: false, md5: false });
+    let of = |sha256, blake2, md5| ClaimedDigests::parse(sha256, blake2, md5).unwrap();
+    assert_eq!(of(Some(ABC.0), None, None).check(&got), Ok(()));
+    assert!(of(Some(ABC.0), Some(ABC.1), None).check(&got).is_err());
+    assert!(of(Some(ABC.0), None, Some(ABC.2)).check(&got).is_err());
 }

@@ -24,6 +24,10 @@ fn what_is_no_version_is_refused() {
     }
     let long = format!("1{}", ".1".repeat(50));
     assert_eq!(Version::parse(&long), Err(VersionError::TooLong { got: 101 }));
+    // Its normal form, `…a0`, is what would have to be read again.
+    let longer = format!("{}a", "1".repeat(9) + &".1".repeat(45));
+    assert_eq!(longer.len(), 100);
+    assert_eq!(Version::parse(&longer), Err(VersionError::TooLong { got: 101 }));
     for bad in ["latest", "1.0_CPU", "v1.0", "1.0__2", "1_0_1", "1.0.RC1"] {
         assert!(matches!(Version::from_tag(bad), Err(VersionError::Tag { .. })), "{bad:?}");
     }

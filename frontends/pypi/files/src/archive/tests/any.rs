@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::build_tar::{Tar, gzip};
-use super::build_zip::good;
 use super::*;
+use crate::archive::hostile::build_tar::{Tar, gzip};
+use crate::archive::hostile::build_zip::good;
 
 proptest! {
     #[test]

@@ -2,18 +2,11 @@
 
 use std::cell::Cell;
 
-use super::build_tar::{Block, Tar, gzip};
-use super::build_zip::{INIT, Part, changed, unsized_record};
 use super::*;
+use crate::archive::hostile::BOMB_LIMITS as BOUNDS;
+use crate::archive::hostile::build_tar::{Block, Tar, gzip};
+use crate::archive::hostile::build_zip::{INIT, Part, changed, unsized_record};
 
-const BOUNDS: Limits = Limits {
-    entries: 10,
-    unpacked_bytes: 1 << 20,
-    ratio: 50,
-    ratio_from_bytes: 64 << 10,
-    metadata_bytes: 1 << 10,
-    record_bytes: 64 << 10,
-};
 /// What is read at once may be read beyond a bound.
 const AHEAD: u64 = 256 << 10;
 
@@ -119,4 +112,11 @@ fn threat_c12_the_count_of_entries_is_bounded() {
     assert_eq!(stopped(WHEEL, &many, &BOUNDS).0, "the archive has more than 10 entries");
     let many = (0..9).fold(Tar::good(), |tar, n| tar.file(&format!("foo-1.0/{n}"), b""));
     assert_eq!(stopped(SDIST, &many.build(), &BOUNDS).0, "the archive has more than 10 entries");
+}
+
+#[test]
+fn threat_c12_each_bomb_is_refused_as_the_table_says() {
+    for bomb in crate::archive::hostile::bombs() {
+        assert_eq!(stopped(bomb.name, &bomb.bytes, &BOUNDS).0, bomb.reason, "{}", bomb.what);
+    }
 }

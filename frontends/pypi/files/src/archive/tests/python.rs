@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::budget::Budget;
 use super::tar::{self, Kind};
-use super::{sdist, wheel, zip, zip_names, zip_records, *};
+use super::*;
+use crate::archive::hostile;
 
 const SCRIPT: &str = r#"
 import io, json, sys, tarfile, zipfile
@@ -81,15 +82,10 @@ fn of_tar(bytes: &[u8]) -> Value {
 fn threat_c9_c11_python_lists_the_same_entries_of_what_is_accepted() {
     let mut archives = Vec::new();
     let mut ours = Map::new();
-    for (tool, zip) in wheel::accepted() {
-        let (name, bytes) = (format!("wheel of {tool}"), zip.build());
-        ours.insert(name.clone(), of_zip(&bytes));
-        archives.push((name, bytes));
-    }
-    for (tool, tar) in sdist::accepted() {
-        let (name, bytes) = (format!("sdist of {tool}"), tar.build());
-        ours.insert(name.clone(), of_tar(&bytes));
-        archives.push((name, bytes));
+    for (tool, name, bytes) in hostile::accepted() {
+        let entries = if name == WHEEL { of_zip(&bytes) } else { of_tar(&bytes) };
+        ours.insert(tool.clone(), entries);
+        archives.push((tool, bytes));
     }
     assert_eq!(python(&archives), ours);
 }
@@ -97,23 +93,7 @@ fn threat_c9_c11_python_lists_the_same_entries_of_what_is_accepted() {
 #[test]
 #[allow(clippy::print_stdout, reason = "a list to be looked at")]
 fn what_python_makes_of_each_refused_archive_is_listed() {
-    // Tables have cases of one name.
-    let tables = [
-        ("wheel, headers", zip_records::headers()),
-        ("wheel, places", zip_records::places()),
-        ("wheel, contents", zip_records::contents()),
-        ("wheel, names", zip_names::cases()),
-        ("wheel, files", wheel::cases()),
-        ("sdist, records", sdist::records()),
-        ("sdist, kinds and names", sdist::kinds_and_names()),
-        ("sdist, streams", sdist::streams()),
-    ];
-    let all: Vec<_> = tables
-        .into_iter()
-        .flat_map(|(table, cases)| {
-            cases.into_iter().map(move |(what, bytes, _)| (format!("{table}: {what}"), bytes))
-        })
-        .collect();
+    let all: Vec<_> = hostile::refused().into_iter().map(|case| (case.what, case.bytes)).collect();
     let told = python(&all);
     assert_eq!(told.len(), all.len(), "two cases have one name, or one got no answer");
     for (name, told) in told {

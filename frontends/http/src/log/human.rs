@@ -1,0 +1,180 @@
+//! A line of the log for people: when, how grave, who says it, what, and its values.
+//!
+//! As tracing's own, but that a value is looked through once and then written as it is where nothing of
+//! it must be escaped: there is a line for each request, and formatting it was a tenth of the small ones.
+
+use std::fmt::{self, Debug};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The field that is what is said, and has no name in the line.
+const MESSAGE: &str = "message";
+
+/// Writes events as such lines; in colour where the writer takes it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Human;
+
+impl<S, N> FormatEvent<S, N> for Human
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let colour = line.has_ansi_escapes();
+        let (level, target) = (event.metadata().level(), event.metadata().target());
+        if colour {
+            line.write_str("\u{1b}[2m")?;
+        }
+        SystemTime.format_time(&mut line)?;
+        let (paint, name) = painted(*level);
+        if colour {
+            write!(line, "\u{1b}[0m {paint}{name}\u{1b}[0m \u{1b}[2m{target}:\u{1b}[0m")?;
+        } else {
+            for part in [" ", name, " ", target, ":"] {
+                line.write_str(part)?;
+            }
+        }
+        let mut said = Said { line, result: Ok(()) };
+        event.record(&mut Message(&mut said));
+        event.record(&mut said);
+        said.result?;
+        said.line.write_char('\n')
+    }
+}
+
+/// The colour of a level, and its name, all as wide.
+fn painted(level: Level) -> (&'static str, &'static str) {
+    match level {
+        Level::ERROR => ("\u{1b}[31m", "ERROR"),
+        Level::WARN => ("\u{1b}[33m", " WARN"),
+        Level::INFO => ("\u{1b}[32m", " INFO"),
+        Level::DEBUG => ("\u{1b}[34m", "DEBUG"),
+        Level::TRACE => ("\u{1b}[35m", "TRACE"),
+    }
+}
+
+/// The values of an event, on their way into its line.
+struct Said<'a> {
+    line: Writer<'a>,
+    /// The first failure: nothing is written after it.
+    result: fmt::Result,
+}
+
+impl Said<'_> {
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        if self.result.is_err() || field.name() == MESSAGE {
+            return;
+        }
+        let line = &mut self.line;
+        let name = field.name().strip_prefix("r#").unwrap_or(field.name());
+        self.result = [" ", name, "="]
+            .into_iter()
+            .try_for_each(|part| line.write_str(part))
+            .and_then(|()| value(line));
+    }
+}
+
+impl Visit for Said<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, |line| {
+            // What `Debug` leaves as it is.
+            let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+            if !value.bytes().all(plain) {
+                return write!(line, "{value:?}");
+            }
+            ["\"", value, "\""].into_iter().try_for_each(|part| line.write_str(part))
+        });
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, |line| write!(line, "{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, |line| line.write_str(if value { "true" } else { "false" }));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.put(field, |line| write!(line, "{value:?}"));
+    }
+}
+
+/// What is said comes first, wherever it stands among the values.
+struct Message<'a, 'b>(&'a mut Said<'b>);
+
+impl Visit for Message<'_, '_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == MESSAGE && self.0.result.is_ok() {
+            self.0.result = write!(self.0.line, " {value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    /// What is logged in `act`, past the time at the head of each line.
+    fn logged(colour: bool, act: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(line);
+                Ok(line.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || writer.clone())
+            .with_ansi(colour)
+            .event_format(Human);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), act);
+        let written = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        written.lines().map(|line| line.split_once('Z').unwrap().1.to_owned() + "\n").collect()
+    }
+
+    #[test]
+    fn a_line_says_what_then_its_values_by_name() {
+        let line = logged(false, || {
+            tracing::warn!(target: "here", a = "b c", many = 3, sure = true, of = ?Some(1), "said");
+        });
+        assert_eq!(line, "  WARN here: said a=\"b c\" many=3 sure=true of=Some(1)\n");
+    }
+
+    #[test]
+    fn threat_c16_a_value_stays_within_its_quotes_and_its_line() {
+        let line =
+            logged(false, || tracing::info!(target: "here", a = "\" b=\"\\\n\u{1b}[2J", "said"));
+        assert_eq!(line, "  INFO here: said a=\"\\\" b=\\\"\\\\\\n\\u{1b}[2J\"\n");
+    }
+
+    #[test]
+    fn a_terminal_sees_colours() {
+        let line = logged(true, || tracing::error!(target: "here", "said"));
+        assert_eq!(line, "\u{1b}[0m \u{1b}[31mERROR\u{1b}[0m \u{1b}[2mhere:\u{1b}[0m said\n");
+    }
+}
