@@ -87,7 +87,7 @@ impl S3Store {
         }
     }
 
-    /// Reads a tail back.
+    /// Reads a tail back, all of it.
     async fn tail(
         &self,
         key: &ObjectKey,
@@ -95,20 +95,14 @@ impl S3Store {
         size: u64,
         crc: u64,
     ) -> Result<Piece, StoreError> {
-        let inner = self.inner();
         let object = name.beside(key);
-        let got = inner.bucket.get(&object, &(0..size), None).await;
-        let mut body = got.map_err(|refusal| refusal.at(key))?.body;
+        let place = ObjectKey::new(object.as_str());
+        let place = place.ok_or_else(|| permanent(key, format!("{object} is no key")))?;
+        let mut body = self.stream(&place, 0..size).await?;
         let mut piece = Piece::new();
-        while let Some(bytes) = body.next().await {
-            let bytes =
-                bytes.map_err(|error| temporary(key, format!("a tail broke off: {error}")))?;
-            let added = piece.add(&inner.pool, vec![bytes], size).await;
+        while let Some(bytes) = body.try_next().await? {
+            let added = piece.add(&self.inner().pool, vec![bytes], size).await;
             added.map_err(|error| spool_failure(key, &error))?;
-        }
-        if piece.length() != size {
-            let found = piece.length();
-            return Err(StoreError::WrongSize { key: key.clone(), expected: size, found });
         }
         if piece.crc() != crc {
             return Err(permanent(key, format!("{object} is not what was written")));

@@ -163,3 +163,22 @@ async fn a_read_that_breaks_is_taken_up_where_it_broke_or_fails() {
     let outcome: Result<Vec<Bytes>, _> = futures::TryStreamExt::try_collect(stream).await;
     assert!(matches!(outcome, Err(StoreError::Failed { temporary: true, .. })));
 }
+
+#[tokio::test]
+async fn a_tail_whose_read_breaks_is_read_on() {
+    let world = World::new().await;
+    let (first, second) = (content(MIB), content(2 * MIB));
+    let whole = Bytes::from([first.as_ref(), second.as_ref()].concat());
+    for (run, fault) in [Fault::Short, Fault::Cut, Fault::Reset].into_iter().enumerate() {
+        let unfinished = key(&format!("tail-{run}"));
+        let state = world.store.start(&unfinished).await.unwrap();
+        let kept = append(&world.store, &unfinished, &state, 1, &first, Then::Rests).await.unwrap();
+        world.proxy.fail_next(Operation::GetObject, 1, fault);
+        let faults = world.proxy.faults();
+        let sealed = append(&world.store, &unfinished, &kept, 2, &second, Then::Finishes).await;
+        let sealed = sealed.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(world.proxy.faults(), faults + 1, "{fault:?}: nothing failed");
+        let finished = world.store.finish(&unfinished, &sealed, &key("done")).await.unwrap();
+        assert_eq!(read(&world.store, &finished).await, whole, "{fault:?}");
+    }
+}
