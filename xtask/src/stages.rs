@@ -191,7 +191,7 @@ const DECODERS: &str = "decoders";
 fn unit() -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples"]);
-    for (_, name) in integration_tests()? {
+    for name in integration_tests()? {
         let own = [SUITES, STORES, &[DECODERS]].concat().contains(&name.as_str());
         if !own {
             command.args(["--test", &name]);
@@ -207,11 +207,11 @@ fn unit() -> Result<()> {
 fn stores() -> Result<()> {
     let (postgres, versitygw, minio) =
         (tools::postgres()?, tools::VERSITYGW.find()?, tools::MINIO.find()?);
-    let packages = ["-p", "strongroom-postgres", "-p", "strongroom-s3"];
     let mut command = cargo();
+    // Of the whole workspace, as the unit tests: for fewer crates all would be built once more, with
+    // the features that these need.
     command
-        .args(["test", "--no-fail-fast", "--all-features"])
-        .args(packages)
+        .args(["test", "--workspace", "--no-fail-fast"])
         .args(STORES.iter().flat_map(|name| ["--test", name]))
         .env("STRONGROOM_POSTGRES_BIN", postgres)
         .env("STRONGROOM_VERSITYGW", versitygw)
@@ -220,24 +220,23 @@ fn stores() -> Result<()> {
 }
 
 fn decoders() -> Result<()> {
-    run::show(cargo().args(["test", "-p", "strongroom-engine", "--test", DECODERS]))
+    run::show(cargo().args(["test", "--workspace", "--test", DECODERS]))
 }
 
 /// One suite after the other, all of them whatever fails.
 fn suites(args: &TestArgs) -> Result<()> {
     let mut failed = Vec::new();
-    for (package, name) in integration_tests()? {
-        if !SUITES.contains(&name.as_str()) {
-            continue;
-        }
+    for name in SUITES {
         let mut command = cargo();
-        command.args(["test", "--release", "-p", &package, "--all-features", "--test", &name]);
+        // With the server, which other stages build: what both need is built once.
+        command.args(["test", "--release", "-p", "strongroom", "-p", "strongroom-engine"]);
+        command.args(["--features", "strongroom-engine/testing", "--test", name]);
         if args.long {
             command.env("STRONGROOM_LONG", "1");
         }
         if let Err(error) = run::show(&mut command) {
             println!("--- {error:#}");
-            failed.push(name);
+            failed.push(*name);
         }
     }
     if !failed.is_empty() {

@@ -23,16 +23,15 @@ pub fn target() -> Result<PathBuf> {
     Ok(PathBuf::from(folder))
 }
 
-/// The integration tests of the workspace: package and name.
-pub fn integration_tests() -> Result<Vec<(String, String)>> {
+/// The names of the workspace's integration tests.
+pub fn integration_tests() -> Result<Vec<String>> {
     let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
     let mut tests = Vec::new();
     for package in packages {
         let targets = package["targets"].as_array().into_iter().flatten();
         for target in targets.filter(|target| target["kind"][0] == "test") {
-            let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
-            tests.push((name(package), name(target)));
+            tests.push(target["name"].as_str().unwrap_or_default().to_owned());
         }
     }
     Ok(tests)

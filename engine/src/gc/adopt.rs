@@ -95,7 +95,8 @@ impl Engine {
     ) -> Result<AdoptReport, Error> {
         let core = &*self.core;
         let mut report = AdoptReport::default();
-        let course = Course::over(&*core.meta, &organisations(core, None).await?).await?;
+        let organisations = organisations(core, None).await?;
+        let course = Course::over(&*core.meta, &organisations).await?;
         let mut after: Option<ObjectKey> = None;
         let mut done = 0;
         loop {
@@ -120,7 +121,7 @@ impl Engine {
             let extent = course.behind_objects(&entries);
             watch(&Progress { phase: "objects", done, bytes: report.adopted.bytes, extent });
         }
-        for organisation in organisations(core, None).await? {
+        for organisation in organisations {
             rebuild(core, organisation, options.dry_run, &mut report, watch).await?;
         }
         if !options.dry_run {

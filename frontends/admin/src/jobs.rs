@@ -18,7 +18,7 @@ use strongroom_engine::gc::{
 use strongroom_engine::{Engine, Error, Page};
 use tokio::task::AbortHandle;
 
-use crate::model::{Job, JobKind, JobState, NewJob, Time};
+use crate::model::{Job, JobKind, JobPart, JobState, NewJob, Time};
 use crate::problem::{Kind, Problem};
 
 /// How many jobs are remembered.
@@ -84,6 +84,7 @@ impl Jobs {
             phase: None,
             done: 0,
             bytes: 0,
+            part: None,
             report: None,
             error: None,
         };
@@ -194,6 +195,7 @@ async fn run(
         change(jobs, id, |job| {
             job.phase = Some(progress.phase.to_owned());
             (job.done, job.bytes) = (progress.done, progress.bytes);
+            job.part = progress.extent.map(JobPart::from);
         });
     };
     match new.kind {

@@ -264,21 +264,28 @@ async fn a_robot_of_an_organisation_does_what_its_roles_allow_until_it_is_shut_o
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_followed_to_its_report() {
     let house = House::new().await;
-    let start = json!({ "kind": "collection", "dry_run": true });
-    let started = house.ask_at("POST", "/jobs", "operator", Some(start)).await;
-    let id = started.expect(S::CREATED).json()["id"].as_str().unwrap().to_owned();
-    let path = format!("/jobs/{id}");
-    let job = loop {
-        let job = house.ask_at("GET", &path, "operator", None).await.expect(S::OK).json();
-        if job["state"] != "running" {
-            break job;
-        }
-        tokio::task::yield_now().await;
-    };
-    assert_eq!(job["state"], "done", "{job}");
-    assert!(job["report"]["looked_at"].is_u64(), "{job}");
-    let jobs = house.ask_at("GET", "/jobs", "operator", None).await.json();
-    assert_eq!(jobs["items"][0]["id"], id.as_str());
+    for (start, counted) in [
+        (json!({ "kind": "collection", "dry_run": true }), "/report/looked_at"),
+        (json!({ "kind": "scrub" }), "/report/good/count"),
+    ] {
+        let started = house.ask_at("POST", "/jobs", "operator", Some(start)).await;
+        let id = started.expect(S::CREATED).json()["id"].as_str().unwrap().to_owned();
+        let path = format!("/jobs/{id}");
+        let job = loop {
+            let job = house.ask_at("GET", &path, "operator", None).await.expect(S::OK).json();
+            if job["state"] != "running" {
+                break job;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(job["state"], "done", "{job}");
+        assert!(job.pointer(counted).is_some_and(Value::is_u64), "{job}");
+        // What it told last is all of its work.
+        assert!(job["part"]["total"].as_u64().is_some_and(|total| total > 0), "{job}");
+        assert_eq!(job["part"]["done"], job["part"]["total"], "{job}");
+        let jobs = house.ask_at("GET", "/jobs", "operator", None).await.json();
+        assert_eq!(jobs["items"][0]["id"], id.as_str());
+    }
 }
 
 #[tokio::test]

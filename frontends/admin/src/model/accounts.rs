@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strongroom_engine::access::{Action, Grant};
+use strongroom_engine::gc::Extent;
 use strongroom_engine::name::{OrganisationName, RegistryName, RepositoryName};
 use strongroom_identity::account::{self, Account, Reach};
 use utoipa::ToSchema;
@@ -294,6 +295,20 @@ pub(crate) enum JobState {
     Stopped,
 }
 
+/// How much of some work is done, in whatever it is measured by.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct JobPart {
+    pub(crate) done: u64,
+    /// About all of it, never less than what is done.
+    pub(crate) total: u64,
+}
+
+impl From<Extent> for JobPart {
+    fn from(Extent { done, total }: Extent) -> Self {
+        Self { done, total }
+    }
+}
+
 /// A collection or a scrub.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Job {
@@ -307,6 +322,8 @@ pub(crate) struct Job {
     pub(crate) done: u64,
     /// How many bytes it read in this phase.
     pub(crate) bytes: u64,
+    /// How much of the phase that is; null where nobody knows how much there is.
+    pub(crate) part: Option<JobPart>,
     /// What it did and found; null before it ended.
     #[schema(value_type = Option<Object>)]
     pub(crate) report: Option<Value>,

@@ -15,6 +15,7 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use crate::console::Bar;
 use crate::failure::Failure;
 use crate::ops::{Command, Outcome};
 use crate::verbs::show;
@@ -45,7 +46,7 @@ pub(crate) async fn run(reach: &Reach, asked: Asked, json: bool) -> Result<ExitC
         Asked::Logout => login::logout(reach).await?,
         Asked::Verb(command) => {
             let session = login::session(reach)?;
-            verbs::run(&session, command).await?
+            verbs::run(&session, command, &Bar::new(json)).await?
         }
     };
     show(&outcome, json)

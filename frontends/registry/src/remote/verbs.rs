@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use strongroom_engine::name::OrganisationName;
 use strongroom_engine::seam::SystemEntropy;
@@ -13,13 +14,13 @@ use super::beside::{webhook, workload};
 use super::client::{Refused, segment};
 use super::login::Session;
 use crate::config::{Size, Span};
-use crate::console;
+use crate::console::{self, Bar};
 use crate::failure::Failure;
 use crate::ops::args::{Can, Place, RegistryPath};
 use crate::ops::table::table;
 use crate::ops::{
-    AuditVerb, Command, Hidden, OrganisationVerb, Outcome, RegistryVerb, RobotVerb, TokenVerb,
-    UserVerb,
+    AuditVerb, Command, Hidden, OrganisationVerb, Outcome, Part, RegistryVerb, RobotVerb,
+    TokenVerb, UserVerb,
 };
 use crate::password;
 
@@ -28,8 +29,12 @@ pub(super) const MOST: usize = 100_000;
 /// How often a job is asked how far it is.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Runs a verb at the server.
-pub(super) async fn run(session: &Session, command: Command) -> Result<Outcome, Failure> {
+/// Runs a verb at the server; what takes long shows on `bar` how far it is.
+pub(super) async fn run(
+    session: &Session,
+    command: Command,
+    bar: &Bar,
+) -> Result<Outcome, Failure> {
     match command {
         Command::Org(verb) => organisation(session, verb).await,
         Command::Registry(verb) => registry(session, verb).await,
@@ -41,7 +46,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Outcome, 
         Command::Workload(verb) => workload(session, verb).await,
         Command::Python(verb) => super::python::python(session, verb).await,
         Command::Gc { despite_restore: false, organisation: None, budget: None, dry_run } => {
-            job(session, &json!({ "kind": "collection", "dry_run": dry_run })).await
+            job(session, &json!({ "kind": "collection", "dry_run": dry_run }), bar).await
         }
         Command::Gc { .. } => Err(here("gc with --despite-restore, --organisation or --budget")),
         Command::Scrub {
@@ -54,7 +59,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<Outcome, 
             let rate = rate.map(Size::bytes);
             let new =
                 json!({ "kind": "scrub", "organisation": organisation, "bytes_per_second": rate });
-            job(session, &new).await
+            job(session, &new, bar).await
         }
         Command::Scrub { .. } => Err(here("scrub with --subset, --missing-in-a-row or --anew")),
         _ => Err(here("this verb")),
@@ -476,14 +481,11 @@ fn lines(items: Vec<Value>) -> Outcome {
 }
 
 /// Starts a job, and follows it to its end.
-async fn job(session: &Session, new: &Value) -> Result<Outcome, Failure> {
-    let client = &session.client;
-    let mut job = client.send(Method::POST, "/jobs", Some(new)).await?;
-    let path = format!("/jobs/{}", segment(text(&job, "id")));
-    while text(&job, "state") == "running" {
-        tokio::time::sleep(LOOK).await;
-        job = client.get(&path).await?;
-    }
+async fn job(session: &Session, new: &Value, bar: &Bar) -> Result<Outcome, Failure> {
+    let started = session.client.send(Method::POST, "/jobs", Some(new)).await?;
+    let followed = follow(session, started, bar).await;
+    bar.clear();
+    let job = followed?;
     let report = job.get("report").cloned().unwrap_or_default();
     match text(&job, "state").as_str() {
         "done" => {
@@ -495,4 +497,17 @@ async fn job(session: &Session, new: &Value) -> Result<Outcome, Failure> {
         "stopped" => Err(Failure::failed("somebody stopped it; what it did stays done")),
         _ => Err(Failure::failed(text(&job, "error"))),
     }
+}
+
+/// Asks for a job until it has ended, and shows how far it is.
+async fn follow(session: &Session, mut job: Value, bar: &Bar) -> Result<Value, Failure> {
+    let path = format!("/jobs/{}", segment(text(&job, "id")));
+    while text(&job, "state") == "running" {
+        let number = |name| job.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let part = job.get("part").and_then(|part| Part::deserialize(part).ok());
+        bar.show(&text(&job, "phase"), number("done"), number("bytes"), part);
+        tokio::time::sleep(LOOK).await;
+        job = session.client.get(&path).await?;
+    }
+    Ok(job)
 }
