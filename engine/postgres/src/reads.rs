@@ -40,18 +40,34 @@ impl Reads {
         let (sender, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..readers.max(1) {
-            tokio::spawn(read(connections.clone(), Arc::clone(&queue)));
+            let (connections, queue) = (connections.clone(), Arc::clone(&queue));
+            keep(move || read(connections.clone(), Arc::clone(&queue)));
         }
         Self(sender)
     }
 
     /// The values at `keys`, in their order, all of one moment.
     pub(crate) async fn get(&self, keys: Vec<Key>) -> Result<Vec<Option<Bytes>>, MetaError> {
-        let away = || MetaError::Unavailable("the store is being closed".to_owned());
+        let away = || MetaError::Unavailable("a read ended without an answer".to_owned());
         let (reply, answer) = oneshot::channel();
         self.0.send(Request { keys, reply }).await.map_err(|_| away())?;
         answer.await.map_err(|_| away())?
     }
+}
+
+/// Runs `work` to its end, and again from its beginning where it panics: what it was asked then is answered
+/// as if the database were away.
+fn keep<F>(work: impl Fn() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Err(ended) = tokio::spawn(work()).await
+            && ended.is_panic()
+        {
+            tracing::error!("a reader of the database panicked, and is started again");
+        }
+    });
 }
 
 /// Serves batch after batch until the store is dropped.
@@ -125,5 +141,27 @@ fn copy(error: &MetaError) -> MetaError {
             MetaError::Unavailable(why) => why.clone(),
             other => other.to_string(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_panics_is_started_again_and_one_that_ends_is_not() {
+        let (starts, mut started) = mpsc::unbounded_channel();
+        let turns = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        keep(move || {
+            let turn = turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            starts.send(turn).unwrap();
+            async move { assert!(turn > 1, "as the test asked for") }
+        });
+        // The channel ends with the work.
+        let mut seen = Vec::new();
+        while let Some(turn) = started.recv().await {
+            seen.push(turn);
+        }
+        assert_eq!(seen, [0, 1, 2]);
     }
 }
