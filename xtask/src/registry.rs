@@ -1,4 +1,4 @@
-//! A registry of our own, started as a person would: `strongroom serve` in its release build, on a
+//! A registry of our own, started as a person would: `strongroom serve`, optimised, on a
 //! free port of this machine. It can end well, and it can be killed in the middle of its work.
 //!
 //! Where its bytes and facts lie, and whether it speaks TLS, is its [`Setup`].
@@ -33,10 +33,12 @@ pub const CERTIFICATE: &str = "tls.crt";
 /// How long it may take to start, also after a kill.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Builds the server as it is released, and returns where it is.
+/// Builds the server, and returns where it is: for a long run, whose figures are looked at, as a release.
 pub fn build() -> Result<PathBuf> {
-    run::show(cargo().args(["build", "--release", "-p", "strongroom"]))?;
-    Ok(workspace::target()?.join("release/strongroom"))
+    let long = std::env::var_os("STRONGROOM_LONG").is_some();
+    let profile = if long { "release" } else { "gate" };
+    run::show(cargo().args(["build", "--profile", profile, "-p", "strongroom"]))?;
+    Ok(workspace::target()?.join(profile).join("strongroom"))
 }
 
 /// What a server is told beside its data folder: settings, as variables of its environment.

@@ -229,7 +229,7 @@ fn suites(args: &TestArgs) -> Result<()> {
     for name in SUITES {
         let mut command = cargo();
         // With the server, which other stages build: what both need is built once.
-        command.args(["test", "--release", "-p", "strongroom", "-p", "strongroom-engine"]);
+        command.args(["test", "--profile", "gate", "-p", "strongroom", "-p", "strongroom-engine"]);
         command.args(["--features", "strongroom-engine/testing", "--test", name]);
         if args.long {
             command.env("STRONGROOM_LONG", "1");
