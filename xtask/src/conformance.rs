@@ -96,7 +96,7 @@ pub fn conformance(args: &ConformanceArgs) -> Result<()> {
     let suite = tools::CONFORMANCE.find()?;
     let program = match &args.binary {
         Some(program) => program.canonicalize()?,
-        None => registry::build()?,
+        None => registry::build(registry::GATE)?,
     };
     let mut failed = Vec::new();
     for way in WAYS {

@@ -33,10 +33,13 @@ pub const CERTIFICATE: &str = "tls.crt";
 /// How long it may take to start, also after a kill.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Builds the server, and returns where it is: for a long run, whose figures are looked at, as a release.
-pub fn build() -> Result<PathBuf> {
-    let long = std::env::var_os("STRONGROOM_LONG").is_some();
-    let profile = if long { "release" } else { "gate" };
+/// The profile of what is looked at for whether it is right …
+pub const GATE: &str = "gate";
+/// … and of what is looked at for its figures, too.
+pub const RELEASE: &str = "release";
+
+/// Builds the server with a profile, and returns where it is.
+pub fn build(profile: &str) -> Result<PathBuf> {
     run::show(cargo().args(["build", "--profile", profile, "-p", "strongroom"]))?;
     Ok(workspace::target()?.join(profile).join("strongroom"))
 }

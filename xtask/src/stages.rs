@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::workspace::{cargo, integration_tests, root};
-use crate::{clients, conformance, deploy, fuzz, run, style, tools};
+use crate::{clients, conformance, deploy, fuzz, registry, run, style, tools};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
@@ -229,8 +229,9 @@ fn suites(args: &TestArgs) -> Result<()> {
     for name in SUITES {
         let mut command = cargo();
         // With the server, which other stages build: what both need is built once.
-        command.args(["test", "--profile", "gate", "-p", "strongroom", "-p", "strongroom-engine"]);
-        command.args(["--features", "strongroom-engine/testing", "--test", name]);
+        command.args(["test", "--profile", registry::GATE, "-p", "strongroom"]);
+        command.args(["-p", "strongroom-engine", "--features", "strongroom-engine/testing"]);
+        command.args(["--test", name]);
         if args.long {
             command.env("STRONGROOM_LONG", "1");
         }

@@ -98,11 +98,13 @@ pub fn clients(args: &ClientsArgs) -> Result<()> {
             bail!("there is no test of `{name}`; there are {} and all", known.join(", "));
         }
     }
+    let long = std::env::var_os("STRONGROOM_LONG").is_some();
+    // Those that are long tell figures.
+    let figures = long || args.clients.iter().any(|name| LONG.contains(&name.as_str()));
     let program = match &args.binary {
         Some(program) => program.canonicalize()?,
-        None => registry::build()?,
+        None => registry::build(if figures { registry::RELEASE } else { registry::GATE })?,
     };
-    let long = std::env::var_os("STRONGROOM_LONG").is_some();
     let mut failed = Vec::new();
     for (client, check, grounds) in CLIENTS {
         let wanted = all && (long || !LONG.contains(client));
