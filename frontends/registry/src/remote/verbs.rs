@@ -505,7 +505,9 @@ async fn follow(session: &Session, mut job: Value, bar: &Bar) -> Result<Value, F
     while text(&job, "state") == "running" {
         let number = |name| job.get(name).and_then(Value::as_u64).unwrap_or_default();
         let part = job.get("part").and_then(|part| Part::deserialize(part).ok());
-        bar.show(&text(&job, "phase"), number("done"), number("bytes"), part);
+        if job.get("phase").is_some_and(Value::is_string) {
+            bar.show(&text(&job, "phase"), number("done"), number("bytes"), part);
+        }
         tokio::time::sleep(LOOK).await;
         job = session.client.get(&path).await?;
     }
