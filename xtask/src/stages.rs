@@ -225,23 +225,14 @@ fn decoders() -> Result<()> {
 
 /// One suite after the other, all of them whatever fails.
 fn suites(args: &TestArgs) -> Result<()> {
-    let mut failed = Vec::new();
-    for name in SUITES {
-        let mut command = cargo();
-        // With the server, which other stages build: what both need is built once.
-        command.args(["test", "--profile", registry::GATE, "-p", "strongroom"]);
-        command.args(["-p", "strongroom-engine", "--features", "strongroom-engine/testing"]);
-        command.args(["--test", name]);
-        if args.long {
-            command.env("STRONGROOM_LONG", "1");
-        }
-        if let Err(error) = run::show(&mut command) {
-            println!("--- {error:#}");
-            failed.push(*name);
-        }
+    let mut command = cargo();
+    // With the server, which other stages build: what both need is built once.
+    command
+        .args(["test", "--no-fail-fast", "--profile", registry::GATE, "-p", "strongroom"])
+        .args(["-p", "strongroom-engine", "--features", "strongroom-engine/testing"])
+        .args(SUITES.iter().flat_map(|name| ["--test", name]));
+    if args.long {
+        command.env("STRONGROOM_LONG", "1");
     }
-    if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
-    }
-    Ok(())
+    run::show(&mut command)
 }
