@@ -1,31 +1,38 @@
 //! `cargo xtask bench`: builds the benches optimised and what they start as it is shipped, and runs those
 //! of a group.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::workspace::{self, cargo};
-use crate::{run, servers, tools};
+use crate::{dist, run, servers, tools};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub struct BenchArgs {
     /// The group to run; all groups without it
     group: Option<String>,
+    /// Measure the programs in this folder, however they were built, instead of building them as they are shipped
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 /// Runs the benches; their figures are written to `target/bench/GROUP.jsonl` by the benches.
 pub fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(workspace::target()?.join("bench"))?;
     let runs = |group: &str| args.group.as_deref().is_none_or(|asked| asked == group);
-    if runs("http") || runs("pypi") || runs("s3") {
-        // These groups start them, as they are shipped.
-        for package in ["strongroom", "strongroom-bench-bare"] {
-            run::show(cargo().args(["build", "--profile", "dist", "-p", package]))?;
-        }
-    }
     let mut command = cargo();
-    command.env("STRONGROOM_BENCH_PROGRAMS", workspace::target()?.join("dist"));
+    if runs("http") || runs("pypi") || runs("s3") {
+        let programs = match &args.programs {
+            Some(folder) => folder
+                .canonicalize()
+                .with_context(|| format!("there is no folder {}", folder.display()))?,
+            None => dist::build(false)?,
+        };
+        command.env("STRONGROOM_BENCH_PROGRAMS", programs);
+    }
     command.args(["run", "--release", "-p", "strongroom-benches", "--bin", "bench", "--"]);
     command.args(&args.group);
     // Those that are there; the group says which are not.

@@ -8,6 +8,7 @@ mod bench;
 mod clients;
 mod conformance;
 mod deploy;
+mod dist;
 mod fuzz;
 mod http;
 mod lambda;
@@ -42,6 +43,8 @@ enum Command {
     Clients(clients::ClientsArgs),
     /// Run the conformance suite of the distribution spec, stable and dev
     Conformance(conformance::ConformanceArgs),
+    /// Build the program as it is shipped: optimised as a whole, and by what it does at work
+    Dist(dist::DistArgs),
     /// Install the real clients and servers the tests need, and print where each is
     Tools,
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args),
         Command::Clients(args) => clients::clients(&args),
         Command::Conformance(args) => conformance::conformance(&args),
+        Command::Dist(args) => dist::dist(&args),
         Command::Tools => tools::print_all(),
     };
     match outcome {

@@ -157,6 +157,24 @@ pub struct Docker {
     pub client: PathBuf,
 }
 
+/// What merges the counts of a program that counts what it does: of the toolchain's own LLVM, as others read no
+/// counts of its version. Installs the toolchain's component first where it is not yet.
+pub fn profdata() -> Result<PathBuf> {
+    let libraries = run::output(Command::new("rustc").args(["--print", "target-libdir"]))?;
+    let target = Path::new(libraries.trim()).parent().context("a target's libraries lie in it")?;
+    let program = target.join("bin/llvm-profdata");
+    if !program.exists() {
+        run::show(Command::new("rustup").args(["component", "add", "llvm-tools"])).context(
+            "the toolchain's llvm-profdata is needed: `rustup component add llvm-tools`, or your \
+             distribution's package of the same version of LLVM as rustc's",
+        )?;
+    }
+    if !program.exists() {
+        bail!("llvm-tools is installed, but there is no {}", program.display());
+    }
+    Ok(program)
+}
+
 /// What checks units of systemd; installs Debian's package first where it is not yet.
 pub fn systemd_analyze() -> Result<PathBuf> {
     if on_path("systemd-analyze").is_none() {

@@ -1,0 +1,286 @@
+//! What a registry does all day, done once, by curl: pushes and pulls of images, by password and by token,
+//! lists, referrers and Python packages, in the clear and over TLS. Whatever is not done here is laid
+//! out as seldom used: how often each thing is done matters less than that it is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::registry::{CERTIFICATE, HOME, PASSWORD, Registry, Setup, USER};
+use crate::run;
+
+/// The folder of the counts, in the one that [`all`] was given.
+pub const COUNTS: &str = "counts";
+
+const REPOSITORY: &str = "work/image";
+/// Where tokens are given out, and what one is asked for.
+const TOKEN: &str = "/v2/token";
+const SCOPE: &str = "service=strongroom&scope=repository:default/main/work/image:pull";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const LARGE: usize = 48 << 20;
+const SMALL: usize = 3 << 10;
+/// How many images are pushed, each of a layer of its own.
+const IMAGES: usize = 100;
+/// How many versions of a Python package are uploaded.
+const VERSIONS: usize = 20;
+/// How many requests at once.
+const AT_ONCE: &str = "16";
+
+/// Has `program` do it all; its counts are in [`COUNTS`] of `folder` then.
+pub fn all(program: &Path, folder: &Path) -> Result<()> {
+    let counts = folder.join(COUNTS).join("%m_%p.profraw");
+    let setup = Setup::default().with("LLVM_PROFILE_FILE", counts.to_string_lossy());
+    let plain = Work::start(program, folder.join("plain"), "http", |_| Ok(setup.clone()))?;
+    plain.images(5_000)?;
+    plain.packages(1_000)?;
+    plain.end()?;
+    let tls = Work::start(program, folder.join("tls"), "https", |at| setup.clone().with_tls(at))?;
+    tls.images(1_000)?;
+    tls.end()
+}
+
+/// A registry, and what is pushed to it.
+struct Work {
+    registry: Registry,
+    folder: PathBuf,
+    scheme: &'static str,
+}
+
+/// Bytes in a file.
+struct Blob {
+    file: PathBuf,
+    digest: String,
+    size: usize,
+}
+
+impl Work {
+    fn start(
+        program: &Path,
+        folder: PathBuf,
+        scheme: &'static str,
+        setup: impl FnOnce(&Path) -> Result<Setup>,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        let setup = setup(&folder)?;
+        let (data, log) = (folder.join("data"), folder.join("log"));
+        let registry = Registry::start_with(program, &data, &log, setup)?;
+        Ok(Self { registry, folder, scheme })
+    }
+
+    /// Pushes images, and asks for what they consist of, `times` each.
+    fn images(&self, times: usize) -> Result<()> {
+        let config = self.blob("config", b"{}")?;
+        self.push_whole(&config)?;
+        let large = self.blob("large", &bytes(0, LARGE))?;
+        self.push_streamed(&large)?;
+        let mut manifest = self.manifest(&config, &large)?;
+        for number in 1..=IMAGES {
+            let layer = self.blob("layer", &bytes(number, SMALL))?;
+            self.push_whole(&layer)?;
+            manifest = self.manifest(&config, &layer)?;
+            self.push_manifest(&manifest, &format!("v{number}"))?;
+        }
+        self.push_manifest(&manifest, "latest")?;
+        self.push_manifest(&manifest, &format!("t[1-{times}]"))?;
+
+        let token = self.token()?;
+        let by_token = format!("Authorization: Bearer {token}");
+        let by_token = ["-H", by_token.as_str()];
+        let by_password = ["-u", &format!("{USER}:{PASSWORD}")];
+        let few = times / 10;
+        for who in [&by_password, &by_token] {
+            let ask = |options: &[&str], path: &str, times| {
+                self.ask(
+                    &[&who[..], options].concat(),
+                    &format!("/v2/{HOME}/{REPOSITORY}{path}"),
+                    times,
+                )
+            };
+            let accept = ["-H", &format!("Accept: {MANIFEST}")];
+            let digest = &manifest.digest;
+            ask(&accept, "/manifests/latest", times * 2)?;
+            ask(
+                &[&["--parallel", "--parallel-max", AT_ONCE], &accept[..]].concat(),
+                "/manifests/latest",
+                times * 2,
+            )?;
+            ask(&accept, &format!("/manifests/{digest}"), times)?;
+            ask(&[&["-I"], &accept[..]].concat(), "/manifests/latest", times)?;
+            ask(&["-H", &format!("If-None-Match: \"{digest}\"")], "/manifests/latest", few)?;
+            ask(&[], &format!("/blobs/{}", config.digest), times)?;
+            ask(&[], &format!("/blobs/{}", large.digest), 3)?;
+            ask(&["-r", "1000-200000"], &format!("/blobs/{}", large.digest), few)?;
+            ask(&["-I"], &format!("/blobs/{}", large.digest), few)?;
+        }
+        let ask = |path: &str, times| self.ask(&by_password, path, times);
+        ask("/v2/", few)?;
+        ask(&format!("/v2/{HOME}/{REPOSITORY}/tags/list?n=100&last=t2"), few)?;
+        ask(&format!("/v2/{HOME}/{REPOSITORY}/referrers/{}", manifest.digest), few)?;
+        ask(&format!("/v2/{HOME}/{REPOSITORY}/manifests/absent"), few)?;
+        ask("/v2/_catalog?n=10", few)?;
+        ask(&format!("{TOKEN}?{SCOPE}"), few)?;
+        // What clients begin with: nobody.
+        self.ask(&[], "/v2/", few)
+    }
+
+    /// Uploads versions of a Python package, and asks for its page `times`.
+    fn packages(&self, times: usize) -> Result<()> {
+        let index = format!("/pypi/{HOME}");
+        for version in 1..=VERSIONS {
+            let name = format!("work-1.{version}");
+            let inside = self.folder.join(&name);
+            std::fs::create_dir_all(&inside)?;
+            let about = format!("Metadata-Version: 2.2\nName: work\nVersion: 1.{version}\n");
+            std::fs::write(inside.join("PKG-INFO"), about)?;
+            std::fs::write(inside.join("pyproject.toml"), "[build-system]\nrequires = []\n")?;
+            let archive = self.folder.join(format!("{name}.tar.gz"));
+            let mut tar = Command::new("tar");
+            tar.arg("-C").arg(&self.folder).arg("-czf").arg(&archive).arg(&name);
+            run::output(&mut tar)?;
+            let sha256 = const_hex::encode(Sha256::digest(std::fs::read(&archive)?));
+            let fields = [
+                ":action=file_upload".to_owned(),
+                "protocol_version=1".to_owned(),
+                "metadata_version=2.2".to_owned(),
+                "name=work".to_owned(),
+                format!("version=1.{version}"),
+                "filetype=sdist".to_owned(),
+                format!("sha256_digest={sha256}"),
+                format!("content=@{}", archive.display()),
+            ];
+            let mut curl = self.curl();
+            curl.args(fields.iter().flat_map(|field| ["-F", field]));
+            run::output(curl.arg(self.address(&format!("{index}/legacy/"))))?;
+        }
+        let user = ["-u", &format!("{USER}:{PASSWORD}")];
+        for accept in ["application/vnd.pypi.simple.v1+json", "text/html"] {
+            let accept = ["-H", &format!("Accept: {accept}")];
+            let page = format!("{index}/simple/work/");
+            self.ask(&[&user[..], &accept].concat(), &page, times)?;
+            self.ask(
+                &[&user[..], &accept, &["-H", "Accept-Encoding: gzip"]].concat(),
+                &page,
+                times,
+            )?;
+            self.ask(&[&user[..], &accept].concat(), &format!("{index}/simple/"), times / 10)?;
+        }
+        Ok(())
+    }
+
+    /// What is done beside requests; then it ends well, since what was counted is written then.
+    fn end(mut self) -> Result<()> {
+        self.registry.verb(&["gc"])?;
+        self.registry.verb(&["fsck"])?;
+        self.registry.stop()
+    }
+
+    /// Asks `times` for a path, over connections that stay. Any status is an answer.
+    fn ask(&self, options: &[&str], path: &str, times: usize) -> Result<()> {
+        let mut curl = self.anonymous();
+        curl.args(options).args(["-o", "/dev/null"]);
+        // What is behind `#` is not sent: it makes one address many.
+        run::output(curl.arg(format!("{}#[1-{times}]", self.address(path)))).map(drop)
+    }
+
+    /// In one request.
+    fn push_whole(&self, blob: &Blob) -> Result<()> {
+        let path = format!("/v2/{HOME}/{REPOSITORY}/blobs/uploads/?digest={}", blob.digest);
+        let mut curl = self.curl();
+        curl.args(["-X", "POST", "-T"]).arg(&blob.file);
+        run::output(curl.arg(self.address(&path))).map(drop)
+    }
+
+    /// As docker does: begun, streamed without a length, and ended. And once more, from a file.
+    fn push_streamed(&self, blob: &Blob) -> Result<()> {
+        let path = format!("/v2/{HOME}/{REPOSITORY}/blobs/uploads/");
+        let begun = self.location(self.curl().args(["-X", "POST"]).arg(self.address(&path)))?;
+        let mut curl = self.curl();
+        curl.args(["-X", "PATCH", "-H", "Transfer-Encoding: chunked", "-T"]).arg(&blob.file);
+        let streamed = self.location(curl.arg(begun))?;
+        let more = if streamed.contains('?') { '&' } else { '?' };
+        let mut curl = self.curl();
+        curl.args(["-X", "PUT"]).arg(format!("{streamed}{more}digest={}", blob.digest));
+        run::output(&mut curl)?;
+        self.push_whole(blob)
+    }
+
+    fn push_manifest(&self, manifest: &Blob, tag: &str) -> Result<()> {
+        let mut curl = self.curl();
+        curl.args(["-H", &format!("Content-Type: {MANIFEST}"), "-o", "/dev/null", "-T"]);
+        curl.arg(&manifest.file);
+        let path = format!("/v2/{HOME}/{REPOSITORY}/manifests/{tag}");
+        run::output(curl.arg(self.address(&path))).map(drop)
+    }
+
+    fn manifest(&self, config: &Blob, layer: &Blob) -> Result<Blob> {
+        let describe = |blob: &Blob, kind: &str| serde_json::json!({ "mediaType": kind, "digest": blob.digest, "size": blob.size });
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": describe(config, "application/vnd.oci.image.config.v1+json"),
+            "layers": [describe(layer, "application/vnd.oci.image.layer.v1.tar")],
+        });
+        self.blob("manifest", manifest.to_string().as_bytes())
+    }
+
+    fn token(&self) -> Result<String> {
+        let told = run::output(self.curl().arg(self.address(&format!("{TOKEN}?{SCOPE}"))))?;
+        let told: Value = serde_json::from_str(&told)?;
+        Ok(told["token"].as_str().context("no token in the answer")?.to_owned())
+    }
+
+    fn blob(&self, name: &str, bytes: &[u8]) -> Result<Blob> {
+        let file = self.folder.join(name);
+        std::fs::write(&file, bytes)?;
+        let digest = format!("sha256:{}", const_hex::encode(Sha256::digest(bytes)));
+        Ok(Blob { file, digest, size: bytes.len() })
+    }
+
+    /// The address that a command's answer names.
+    fn location(&self, curl: &mut Command) -> Result<String> {
+        let head = run::output(curl.args(["-D", "-", "-o", "/dev/null"]))?;
+        let location = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("location").then(|| value.trim())
+        });
+        let location = location.with_context(|| format!("no location in the answer:\n{head}"))?;
+        Ok(if location.starts_with('/') { self.address(location) } else { location.to_owned() })
+    }
+
+    /// curl, as the user, for whom an error is one.
+    fn curl(&self) -> Command {
+        let mut curl = self.anonymous();
+        curl.args(["--fail-with-body", "--fail-early", "-u", &format!("{USER}:{PASSWORD}")]);
+        curl
+    }
+
+    fn anonymous(&self) -> Command {
+        let mut curl = Command::new("curl");
+        // Nothing of this machine's settings.
+        curl.args(["-q", "--silent", "--show-error", "--noproxy", "*"]);
+        if self.scheme == "https" {
+            curl.arg("--cacert").arg(self.folder.join(CERTIFICATE));
+        }
+        curl
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.registry.address())
+    }
+}
+
+/// Bytes that are alike for a number alone.
+fn bytes(number: usize, size: usize) -> Vec<u8> {
+    let mut state = number as u64 + 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        // Knuth's, whose upper half is mixed well.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        bytes.extend_from_slice(&state.to_be_bytes()[..4]);
+    }
+    bytes.truncate(size);
+    bytes
+}
