@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
 
+mod blocks;
 mod hasher;
 
 pub use hasher::{Hasher, HasherState};

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -86,44 +86,43 @@ impl Work {
         self.push_manifest(&manifest, "latest")?;
         self.push_manifest(&manifest, &format!("t[1-{times}]"))?;
 
-        let token = self.token()?;
-        let by_token = format!("Authorization: Bearer {token}");
-        let by_token = ["-H", by_token.as_str()];
-        let by_password = ["-u", &format!("{USER}:{PASSWORD}")];
         let few = times / 10;
+        let repository = format!("/v2/{HOME}/{REPOSITORY}");
+        let digest = &manifest.digest;
+        let latest = format!("{repository}/manifests/latest");
+        let large = format!("{repository}/blobs/{}", large.digest);
+        let accept = format!("Accept: {MANIFEST}");
+        let known = format!("If-None-Match: \"{digest}\"");
+        let by_password = ["-u", &format!("{USER}:{PASSWORD}")];
+        let by_token = ["-H", &format!("Authorization: Bearer {}", self.token()?)];
         for who in [&by_password, &by_token] {
-            let ask = |options: &[&str], path: &str, times| {
-                self.ask(
-                    &[&who[..], options].concat(),
-                    &format!("/v2/{HOME}/{REPOSITORY}{path}"),
-                    times,
-                )
-            };
-            let accept = ["-H", &format!("Accept: {MANIFEST}")];
-            let digest = &manifest.digest;
-            ask(&accept, "/manifests/latest", times * 2)?;
-            ask(
-                &[&["--parallel", "--parallel-max", AT_ONCE], &accept[..]].concat(),
-                "/manifests/latest",
-                times * 2,
-            )?;
-            ask(&accept, &format!("/manifests/{digest}"), times)?;
-            ask(&[&["-I"], &accept[..]].concat(), "/manifests/latest", times)?;
-            ask(&["-H", &format!("If-None-Match: \"{digest}\"")], "/manifests/latest", few)?;
-            ask(&[], &format!("/blobs/{}", config.digest), times)?;
-            ask(&[], &format!("/blobs/{}", large.digest), 3)?;
-            ask(&["-r", "1000-200000"], &format!("/blobs/{}", large.digest), few)?;
-            ask(&["-I"], &format!("/blobs/{}", large.digest), few)?;
+            let asked: [(&[&str], &str, usize, &str); 9] = [
+                (&["-H", &accept], &latest, times * 2, "200"),
+                (&["-H", &accept, "-Z", "--parallel-max", AT_ONCE], &latest, times * 2, "200"),
+                (&["-H", &accept], &format!("{repository}/manifests/{digest}"), times, "200"),
+                (&["-H", &accept, "-I"], &latest, times, "200"),
+                (&["-H", &accept, "-H", &known], &latest, few, "304"),
+                (&[], &format!("{repository}/blobs/{}", config.digest), times, "200"),
+                (&[], &large, 3, "200"),
+                (&["-r", "1000-200000"], &large, few, "206"),
+                (&["-I"], &large, few, "200"),
+            ];
+            for (options, path, times, status) in asked {
+                self.ask(&[&who[..], options].concat(), path, times, status)?;
+            }
         }
-        let ask = |path: &str, times| self.ask(&by_password, path, times);
-        ask("/v2/", few)?;
-        ask(&format!("/v2/{HOME}/{REPOSITORY}/tags/list?n=100&last=t2"), few)?;
-        ask(&format!("/v2/{HOME}/{REPOSITORY}/referrers/{}", manifest.digest), few)?;
-        ask(&format!("/v2/{HOME}/{REPOSITORY}/manifests/absent"), few)?;
-        ask("/v2/_catalog?n=10", few)?;
-        ask(&format!("{TOKEN}?{SCOPE}"), few)?;
+        for (path, status) in [
+            ("/v2/", "200"),
+            (&*format!("{repository}/tags/list?n=100&last=t2"), "200"),
+            (&format!("{repository}/referrers/{digest}"), "200"),
+            (&format!("{repository}/manifests/absent"), "404"),
+            ("/v2/_catalog?n=10", "200"),
+            (&format!("{TOKEN}?{SCOPE}"), "200"),
+        ] {
+            self.ask(&by_password, path, few, status)?;
+        }
         // What clients begin with: nobody.
-        self.ask(&[], "/v2/", few)
+        self.ask(&[], "/v2/", few, "401")
     }
 
     /// Uploads versions of a Python package, and asks for its page `times`.
@@ -156,16 +155,14 @@ impl Work {
             run::output(curl.arg(self.address(&format!("{index}/legacy/"))))?;
         }
         let user = ["-u", &format!("{USER}:{PASSWORD}")];
+        let page = format!("{index}/simple/work/");
         for accept in ["application/vnd.pypi.simple.v1+json", "text/html"] {
-            let accept = ["-H", &format!("Accept: {accept}")];
-            let page = format!("{index}/simple/work/");
-            self.ask(&[&user[..], &accept].concat(), &page, times)?;
-            self.ask(
-                &[&user[..], &accept, &["-H", "Accept-Encoding: gzip"]].concat(),
-                &page,
-                times,
-            )?;
-            self.ask(&[&user[..], &accept].concat(), &format!("{index}/simple/"), times / 10)?;
+            let accept = format!("Accept: {accept}");
+            let asked = [&user[..], &["-H", &accept]].concat();
+            let compressed = [&asked[..], &["-H", "Accept-Encoding: gzip"]].concat();
+            self.ask(&asked, &page, times, "200")?;
+            self.ask(&compressed, &page, times, "200")?;
+            self.ask(&asked, &format!("{index}/simple/"), times / 10, "200")?;
         }
         Ok(())
     }
@@ -177,19 +174,25 @@ impl Work {
         self.registry.stop()
     }
 
-    /// Asks `times` for a path, over connections that stay. Any status is an answer.
-    fn ask(&self, options: &[&str], path: &str, times: usize) -> Result<()> {
+    /// Asks `times` for a path, over connections that stay; fails unless each answer has this status.
+    fn ask(&self, options: &[&str], path: &str, times: usize, status: &str) -> Result<()> {
         let mut curl = self.anonymous();
-        curl.args(options).args(["-o", "/dev/null"]);
+        curl.args(options).args(["-o", "/dev/null", "-w", "%{http_code}\n"]);
         // What is behind `#` is not sent: it makes one address many.
-        run::output(curl.arg(format!("{}#[1-{times}]", self.address(path)))).map(drop)
+        curl.arg(format!("{}#[1-{times}]", self.address(path)));
+        let answers = run::output(&mut curl)?;
+        if let Some(other) = answers.lines().find(|answer| *answer != status) {
+            bail!("{path} was answered {other}, not {status}");
+        }
+        Ok(())
     }
 
     /// In one request.
     fn push_whole(&self, blob: &Blob) -> Result<()> {
         let path = format!("/v2/{HOME}/{REPOSITORY}/blobs/uploads/?digest={}", blob.digest);
         let mut curl = self.curl();
-        curl.args(["-X", "POST", "-T"]).arg(&blob.file);
+        curl.args(["-H", "Content-Type: application/octet-stream", "--data-binary"]);
+        curl.arg(format!("@{}", blob.file.display()));
         run::output(curl.arg(self.address(&path))).map(drop)
     }
 
