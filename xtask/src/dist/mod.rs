@@ -16,8 +16,8 @@ use crate::{run, tools};
 
 /// The registry.
 const PROGRAM: &str = "strongroom";
-/// What is built: the registry, and the server that benches hold it against, by the same rules.
-const PACKAGES: [&str; 2] = [PROGRAM, "strongroom-bench-bare"];
+/// The server that benches hold it against, built by the same rules.
+const BARE: &str = "strongroom-bench-bare";
 
 /// Between the flags in cargo's variable for them.
 const FLAG_END: &str = "\u{1f}";
@@ -47,38 +47,56 @@ pub fn dist(args: &DistArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds all of [`PACKAGES`]; returns the folder of their programs.
+/// Builds [`PROGRAM`] and [`BARE`]; returns the folder of them.
 pub fn build(is_static: bool) -> Result<PathBuf> {
     // First, so that nobody waits for what would fail.
     let profdata = tools::profdata()?;
-    let shipped = workspace::target()?.join("shipped");
     let kind = if is_static { "static" } else { "dynamic" };
+    let folder = workspace::target()?.join("shipped").join(kind);
     let linked: &[&str] = if is_static { &["-Ctarget-feature=+crt-static"] } else { &[] };
 
-    // Not optimised as a whole: that changes no count, and takes the longest.
-    let counting = compile(
-        &shipped.join(kind).join("counting"),
-        &[linked, &["-Cprofile-generate"]].concat(),
-        &["--config", "profile.dist.lto=\"off\""],
-    )?;
-    let profile = counted(&shipped.join(kind), &counting.join(PROGRAM), &profdata)?;
+    let counting = Compiler::new(folder.join("counting"), &[linked, &["-Cprofile-generate"]])?;
+    // Counts are kept by the names of functions, which tell by what profile they were compiled: so it is the same
+    // one. That this program is optimised as a whole less thoroughly, and so sooner, changes no count.
+    counting.compile(PROGRAM, &["-Clto=thin"])?;
+    let profile = counted(&folder, &counting.programs().join(PROGRAM), &profdata)?;
     let used = format!("-Cprofile-use={}", profile.display());
-    compile(&shipped.join(kind).join("optimised"), &[linked, &[used.as_str()]].concat(), &[])
+    let optimised = Compiler::new(folder.join("optimised"), &[linked, &[&used]])?;
+    optimised.compile(PROGRAM, &[])?;
+    optimised.compile(BARE, &[])?;
+    Ok(optimised.programs())
 }
 
-/// Compiles with these flags beside those of the environment; returns the folder of the programs.
-fn compile(target: &Path, flags: &[&str], options: &[&str]) -> Result<PathBuf> {
-    let host = host()?;
-    let given = std::env::var("RUSTFLAGS").unwrap_or_default();
-    let flags: Vec<_> = given.split_whitespace().chain(flags.iter().copied()).collect();
-    let mut command = cargo();
-    // With a target that is named, the flags are not for what runs while building.
-    command.args(["build", "--locked", "--profile", "dist", "--target", &host]).args(options);
-    command.arg("--target-dir").arg(target);
-    command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_END));
-    run::show(&mut command)?;
-    Ok(target.join(host).join("dist"))
+/// Compiles with flags beside those of the environment.
+struct Compiler {
+    target: PathBuf,
+    host: String,
+    flags: String,
+}
+
+impl Compiler {
+    fn new(target: PathBuf, flags: &[&[&str]]) -> Result<Self> {
+        let given = std::env::var("RUSTFLAGS").unwrap_or_default();
+        let flags = given.split_whitespace().chain(flags.iter().copied().flatten().copied());
+        let flags = flags.collect::<Vec<_>>().join(FLAG_END);
+        Ok(Self { target, host: host()?, flags })
+    }
+
+    /// A package's program, compiled with `last` flags beyond what its dependencies are.
+    fn compile(&self, package: &str, last: &[&str]) -> Result<()> {
+        let mut command = cargo();
+        command.args(["rustc", "--locked", "--profile", "dist", "--package", package]);
+        command.args(["--bin", package]);
+        // Where the target is named, the flags are not for what runs while building.
+        command.args(["--target", &self.host, "--target-dir"]).arg(&self.target);
+        command.env("CARGO_ENCODED_RUSTFLAGS", &self.flags);
+        run::show(command.arg("--").args(last))
+    }
+
+    /// The folder of the programs.
+    fn programs(&self) -> PathBuf {
+        self.target.join(&self.host).join("dist")
+    }
 }
 
 /// What `counting` counted at its work: counted anew only where it is another program, since what is
