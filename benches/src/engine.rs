@@ -2,6 +2,7 @@
 
 mod catalog;
 mod commit;
+mod hash;
 mod memory;
 mod resolve;
 mod stream;
@@ -12,6 +13,7 @@ use crate::Report;
 
 /// Measures all of the group.
 pub fn run(report: &mut Report) -> Result<()> {
+    hash::run(report)?;
     stream::run(report)?;
     commit::run(report)?;
     resolve::run(report)?;

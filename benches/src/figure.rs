@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -95,4 +96,11 @@ pub fn folder() -> Result<PathBuf> {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// How many MB/s of so many bytes `work` does.
+pub(crate) fn rate(bytes: usize, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let begin = Instant::now();
+    work()?;
+    Ok(bytes as f64 / 1e6 / begin.elapsed().as_secs_f64())
 }

@@ -7,12 +7,11 @@ use std::time::Instant;
 use anyhow::Result;
 use bytes::Bytes;
 use futures::StreamExt;
-use sha2::Digest as _;
 use strongroom_engine::access::Action;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::{Chunk, Settings};
 
-use crate::figure::{Goal, Report, folder, median};
+use crate::figure::{Goal, Report, folder, median, rate};
 use crate::world::{World, parts, random_bytes};
 
 const MIB: usize = 1 << 20;
@@ -28,14 +27,14 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let (mut hash, mut write, mut push) = (Vec::new(), Vec::new(), Vec::new());
     let mut finish = Vec::new();
     for _ in 0..ROUNDS {
-        hash.push(rate(|| {
-            std::hint::black_box(sha2::Sha256::digest(&bytes));
+        hash.push(rate(LARGE, || {
+            std::hint::black_box(Digest::of(Algorithm::Sha256, &bytes));
             Ok(())
         })?);
-        write.push(rate(|| write_and_sync(&bytes))?);
+        write.push(rate(LARGE, || write_and_sync(&bytes))?);
         let world = runtime.block_on(World::new(Settings::default()))?;
         let mut last = 0.0;
-        push.push(rate(|| {
+        push.push(rate(LARGE, || {
             last = runtime.block_on(chunked(&world, &bytes, &digest))?;
             Ok(())
         })?);
@@ -119,11 +118,4 @@ fn write_and_sync(bytes: &[u8]) -> Result<()> {
     file.sync_all()?;
     std::fs::remove_file(path)?;
     Ok(())
-}
-
-/// How many MB/s of [`LARGE`] bytes `work` does.
-fn rate(work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let begin = Instant::now();
-    work()?;
-    Ok(LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64())
 }

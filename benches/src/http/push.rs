@@ -1,15 +1,13 @@
 //! Pushing a large blob, durable, against hashing alone and writing alone.
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use sha2::Digest as _;
 use strongroom_engine::digest::{Algorithm, Digest};
 
 use super::child::Strongroom;
 use super::{LARGE, load, peers};
-use crate::figure::{Goal, Report, folder, median};
+use crate::figure::{Goal, Report, folder, median, rate};
 use crate::world::random_bytes;
 
 const ROUNDS: usize = 7;
@@ -24,11 +22,11 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let mut theirs: Vec<_> = peers.iter().map(|peer| (peer.name, Vec::new())).collect();
     let (mut hash, mut write, mut push) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        hash.push(rate(|| {
-            std::hint::black_box(sha2::Sha256::digest(&bytes));
+        hash.push(rate(LARGE, || {
+            std::hint::black_box(Digest::of(Algorithm::Sha256, &bytes));
             Ok(())
         })?);
-        write.push(rate(|| {
+        write.push(rate(LARGE, || {
             let mut dd = Command::new("dd");
             dd.arg(format!("if={}", source.display())).arg(format!("of={}", target.display()));
             let dd = dd.args(["bs=1M", "conv=fsync"]).stderr(Stdio::null()).status();
@@ -40,10 +38,10 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
         *bytes.first_mut().context("no bytes")? = u8::try_from(round)?;
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let mut client = server.client()?;
-        push.push(rate(|| load::upload(&mut client, &bytes, &digest))?);
+        push.push(rate(LARGE, || load::upload(&mut client, &bytes, &digest))?);
         for (peer, (_, rates)) in peers.iter().zip(&mut theirs) {
             let mut client = peer.client()?;
-            rates.push(rate(|| load::upload(&mut client, &bytes, &digest))?);
+            rates.push(rate(LARGE, || load::upload(&mut client, &bytes, &digest))?);
         }
     }
     let ours = median(push.clone());
@@ -59,11 +57,4 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
         report.figure(&name, (ours, "MB/s"), against, Goal::RatioAtLeast(1.0))?;
     }
     Ok(())
-}
-
-/// How many MB/s of [`LARGE`] bytes `work` does.
-fn rate(work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let begin = Instant::now();
-    work()?;
-    Ok(LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64())
 }
