@@ -15,10 +15,10 @@ use crate::run;
 /// The folder of the counts, in the one that [`all`] was given.
 pub const COUNTS: &str = "counts";
 
-const REPOSITORY: &str = "work/image";
+const REPOSITORY: &str = "daily/image";
 /// Where tokens are given out, and what one is asked for.
 const TOKEN: &str = "/v2/token";
-const SCOPE: &str = "service=strongroom&scope=repository:default/main/work/image:pull";
+const SCOPE: &str = "service=strongroom&scope=repository:default/main/daily/image:pull";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const LARGE: usize = 48 << 20;
 const SMALL: usize = 3 << 10;
@@ -129,10 +129,10 @@ impl Work {
     fn packages(&self, times: usize) -> Result<()> {
         let index = format!("/pypi/{HOME}");
         for version in 1..=VERSIONS {
-            let name = format!("work-1.{version}");
+            let name = format!("daily-1.{version}");
             let inside = self.folder.join(&name);
             std::fs::create_dir_all(&inside)?;
-            let about = format!("Metadata-Version: 2.2\nName: work\nVersion: 1.{version}\n");
+            let about = format!("Metadata-Version: 2.2\nName: daily\nVersion: 1.{version}\n");
             std::fs::write(inside.join("PKG-INFO"), about)?;
             std::fs::write(inside.join("pyproject.toml"), "[build-system]\nrequires = []\n")?;
             let archive = self.folder.join(format!("{name}.tar.gz"));
@@ -144,7 +144,7 @@ impl Work {
                 ":action=file_upload".to_owned(),
                 "protocol_version=1".to_owned(),
                 "metadata_version=2.2".to_owned(),
-                "name=work".to_owned(),
+                "name=daily".to_owned(),
                 format!("version=1.{version}"),
                 "filetype=sdist".to_owned(),
                 format!("sha256_digest={sha256}"),
@@ -155,7 +155,7 @@ impl Work {
             run::output(curl.arg(self.address(&format!("{index}/legacy/"))))?;
         }
         let user = ["-u", &format!("{USER}:{PASSWORD}")];
-        let page = format!("{index}/simple/work/");
+        let page = format!("{index}/simple/daily/");
         for accept in ["application/vnd.pypi.simple.v1+json", "text/html"] {
             let accept = format!("Accept: {accept}");
             let asked = [&user[..], &["-H", &accept]].concat();
