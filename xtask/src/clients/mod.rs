@@ -31,6 +31,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use ureq::SendBody;
 
+use crate::dist::work;
 use crate::http::{Client, expect};
 use crate::registry::{self, HOME, PASSWORD, Setup, USER};
 use crate::run;
@@ -54,6 +55,7 @@ type Check = fn(&mut Scene) -> Result<()>;
 /// those from nodes are not.
 const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("oras", oras::check, &Ground::ALL),
+    ("curl", |scene| work::all(&scene.program, &scene.path("daily"), FEW), &[Ground::Folder]),
     ("resume", resume::check, &Ground::ALL),
     ("redirect", redirect::check, &[Ground::Bucket, Ground::OtherBucket]),
     ("nodes", nodes::check, &[Ground::Nodes]),
@@ -69,6 +71,9 @@ const CLIENTS: &[(&str, Check, &[Ground])] = &[
     ("python", python::check, &Ground::ALL),
     ("upstream", upstream::check, &[Ground::Folder]),
 ];
+
+/// How often curl does what is done thousands of times where it is counted (`cargo xtask dist`).
+const FEW: usize = 50;
 
 /// Those that run by name, or where `STRONGROOM_LONG` is set: too long for each run.
 const LONG: &[&str] = &["carry", "large"];

@@ -3,7 +3,7 @@
 //! It is built twice. The first one counts what runs while it does what it does all day ([`work`]); the
 //! second is laid out by what was counted. Both are of profile `dist`.
 
-mod work;
+pub mod work;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,9 @@ use crate::{run, tools};
 const PROGRAM: &str = "strongroom";
 /// The server that benches hold it against, built by the same rules.
 const BARE: &str = "strongroom-bench-bare";
+
+/// How often what is done often is done: all of it is a minute's work for a program that counts.
+const TIMES: usize = 5_000;
 
 /// Between the flags in cargo's variable for them.
 const FLAG_END: &str = "\u{1f}";
@@ -109,7 +112,7 @@ fn counted(folder: &Path, counting: &Path, profdata: &Path) -> Result<PathBuf> {
         return Ok(profile);
     }
     let raw = tempfile::tempdir_in(folder)?;
-    work::all(counting, raw.path())?;
+    work::all(counting, raw.path(), TIMES)?;
     let written = folder.join("new.profdata");
     let mut merge = std::process::Command::new(profdata);
     merge.args(["merge", "--output"]).arg(&written).arg(raw.path().join(work::COUNTS));

@@ -29,16 +29,17 @@ const VERSIONS: usize = 20;
 /// How many requests at once.
 const AT_ONCE: &str = "16";
 
-/// Has `program` do it all; its counts are in [`COUNTS`] of `folder` then.
-pub fn all(program: &Path, folder: &Path) -> Result<()> {
+/// Has `program` do it all, what is done often some `times`; its counts, where it counts, are in [`COUNTS`] of
+/// `folder` then. Fails where an answer is not as it has to be.
+pub fn all(program: &Path, folder: &Path, times: usize) -> Result<()> {
     let counts = folder.join(COUNTS).join("%m_%p.profraw");
     let setup = Setup::default().with("LLVM_PROFILE_FILE", counts.to_string_lossy());
     let plain = Work::start(program, folder.join("plain"), "http", |_| Ok(setup.clone()))?;
-    plain.images(5_000)?;
-    plain.packages(1_000)?;
+    plain.images(times)?;
+    plain.packages(times / 5)?;
     plain.end()?;
     let tls = Work::start(program, folder.join("tls"), "https", |at| setup.clone().with_tls(at))?;
-    tls.images(1_000)?;
+    tls.images(times / 5)?;
     tls.end()
 }
 
