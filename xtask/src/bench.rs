@@ -29,7 +29,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
             Some(folder) => folder
                 .canonicalize()
                 .with_context(|| format!("there is no folder {}", folder.display()))?,
-            None => dist::build(false)?,
+            None => dist::programs()?,
         };
         command.env("STRONGROOM_BENCH_PROGRAMS", programs);
     }

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -21,13 +22,17 @@ fn main() -> Result<()> {
     serve(address.parse()?, size.parse()?)
 }
 
-/// Answers each request at `address` with the same `size` bytes, for ever.
+/// Answers each request at `address` with the same `size` bytes, until it is asked to end.
 fn serve(address: SocketAddr, size: usize) -> Result<()> {
     let answer = Bytes::from(vec![b'x'; size]);
     tokio::runtime::Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
+        let mut end = signal(SignalKind::terminate())?;
         loop {
-            let (socket, _) = listener.accept().await?;
+            let (socket, _) = tokio::select! {
+                accepted = listener.accept() => accepted?,
+                _ = end.recv() => return Ok(()),
+            };
             socket.set_nodelay(true)?;
             let answer = answer.clone();
             tokio::spawn(async move {

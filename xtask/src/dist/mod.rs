@@ -6,6 +6,7 @@
 pub mod work;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -18,9 +19,6 @@ use crate::{run, tools};
 const PROGRAM: &str = "strongroom";
 /// The server that benches hold it against, built by the same rules.
 const BARE: &str = "strongroom-bench-bare";
-
-/// How often what is done often is done: all of it is a minute's work for a program that counts.
-const TIMES: usize = 5_000;
 
 /// Between the flags in cargo's variable for them.
 const FLAG_END: &str = "\u{1f}";
@@ -38,7 +36,7 @@ pub struct DistArgs {
 
 /// Builds the program and says where it is.
 pub fn dist(args: &DistArgs) -> Result<()> {
-    let built = build(args.is_static)?.join(PROGRAM);
+    let built = Builder::new(args.is_static)?.program(PROGRAM, work::registry)?;
     let mut place = built.clone();
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder)?;
@@ -50,80 +48,96 @@ pub fn dist(args: &DistArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds [`PROGRAM`] and [`BARE`]; returns the folder of them.
-pub fn build(is_static: bool) -> Result<PathBuf> {
-    // First, so that nobody waits for what would fail.
-    let profdata = tools::profdata()?;
-    let kind = if is_static { "static" } else { "dynamic" };
-    let folder = workspace::target()?.join("shipped").join(kind);
-    let linked: &[&str] = if is_static { &["-Ctarget-feature=+crt-static"] } else { &[] };
-
-    let counting = Compiler::new(folder.join("counting"), &[linked, &["-Cprofile-generate"]])?;
-    // Counts are kept by the names of functions, which tell by what profile they were compiled: so it is the same
-    // one. That this program is optimised as a whole less thoroughly, and so sooner, changes no count.
-    counting.compile(PROGRAM, &["-Clto=thin"])?;
-    let profile = counted(&folder, &counting.programs().join(PROGRAM), &profdata)?;
-    let used = format!("-Cprofile-use={}", profile.display());
-    let optimised = Compiler::new(folder.join("optimised"), &[linked, &[&used]])?;
-    optimised.compile(PROGRAM, &[])?;
-    optimised.compile(BARE, &[])?;
-    Ok(optimised.programs())
+/// Builds the registry, and the server that benches hold it against, by the same rules; returns the folder of
+/// both.
+pub fn programs() -> Result<PathBuf> {
+    let builder = Builder::new(false)?;
+    let folder = builder.folder.join("programs");
+    std::fs::create_dir_all(&folder)?;
+    let works: [(&str, Work); 2] = [(PROGRAM, work::registry), (BARE, work::bare)];
+    for (package, work) in works {
+        let place = folder.join(package);
+        let _none_yet = std::fs::remove_file(&place);
+        // The same file: how a copy is written changes how much of it the kernel keeps mapped.
+        std::fs::hard_link(builder.program(package, work)?, place)?;
+    }
+    Ok(folder)
 }
 
-/// Compiles with flags beside those of the environment.
-struct Compiler {
-    target: PathBuf,
+/// Has a program do its work; what it counts is in [`work::COUNTS`] of the folder then.
+type Work = fn(&Path, &Path) -> Result<()>;
+
+/// Builds programs as they are shipped.
+struct Builder {
+    /// Where all of it lies.
+    folder: PathBuf,
     host: String,
-    flags: String,
+    /// Flags of all that is compiled.
+    flags: Vec<String>,
+    profdata: PathBuf,
 }
 
-impl Compiler {
-    fn new(target: PathBuf, flags: &[&[&str]]) -> Result<Self> {
+impl Builder {
+    fn new(is_static: bool) -> Result<Self> {
+        let kind = if is_static { "static" } else { "dynamic" };
         let given = std::env::var("RUSTFLAGS").unwrap_or_default();
-        let flags = given.split_whitespace().chain(flags.iter().copied().flatten().copied());
-        let flags = flags.collect::<Vec<_>>().join(FLAG_END);
-        Ok(Self { target, host: host()?, flags })
+        let linked = is_static.then_some("-Ctarget-feature=+crt-static");
+        Ok(Self {
+            folder: workspace::target()?.join("shipped").join(kind),
+            host: host()?,
+            flags: given.split_whitespace().chain(linked).map(str::to_owned).collect(),
+            // First of all, so that nobody waits for what would fail.
+            profdata: tools::profdata()?,
+        })
     }
 
-    /// A package's program, compiled with `last` flags beyond what its dependencies are.
-    fn compile(&self, package: &str, last: &[&str]) -> Result<()> {
+    /// Builds a package's program, and returns where it is.
+    fn program(&self, package: &str, work: Work) -> Result<PathBuf> {
+        // Counts are kept by the names of functions, which tell by what profile they were compiled: so it is the
+        // same one. That this program is optimised as a whole less thoroughly, and so sooner, changes no count.
+        let counting = self.compile(package, "counting", "-Cprofile-generate", &["-Clto=thin"])?;
+        let profile = self.counted(&counting, work)?;
+        self.compile(package, "optimised", &format!("-Cprofile-use={}", profile.display()), &[])
+    }
+
+    /// Compiles with a flag more, and `last` ones for what is not a dependency.
+    fn compile(&self, package: &str, stage: &str, flag: &str, last: &[&str]) -> Result<PathBuf> {
+        let target = self.folder.join(package).join(stage);
+        let mut flags = self.flags.clone();
+        flags.push(flag.to_owned());
         let mut command = cargo();
         command.args(["rustc", "--locked", "--profile", "dist", "--package", package]);
         command.args(["--bin", package]);
         // Where the target is named, the flags are not for what runs while building.
-        command.args(["--target", &self.host, "--target-dir"]).arg(&self.target);
-        command.env("CARGO_ENCODED_RUSTFLAGS", &self.flags);
-        run::show(command.arg("--").args(last))
+        command.args(["--target", &self.host, "--target-dir"]).arg(&target);
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_END));
+        run::show(command.arg("--").args(last))?;
+        Ok(target.join(&self.host).join("dist").join(package))
     }
 
-    /// The folder of the programs.
-    fn programs(&self) -> PathBuf {
-        self.target.join(&self.host).join("dist")
+    /// What `program` counted at its work: counted anew only where it is another program, since what is
+    /// built by it would be built anew, too.
+    fn counted(&self, program: &Path, work: Work) -> Result<PathBuf> {
+        let digest = const_hex::encode(Sha256::digest(std::fs::read(program)?));
+        // Another name, so that cargo sees that it is another profile.
+        let profile = self.folder.join(format!("{}.profdata", &digest[..16]));
+        if profile.exists() {
+            return Ok(profile);
+        }
+        let raw = tempfile::tempdir_in(&self.folder)?;
+        work(program, raw.path())?;
+        let written = raw.path().join("all.profdata");
+        let mut merge = Command::new(&self.profdata);
+        merge.args(["merge", "--output"]).arg(&written).arg(raw.path().join(work::COUNTS));
+        run::show(&mut merge)?;
+        std::fs::rename(&written, &profile)?;
+        Ok(profile)
     }
-}
-
-/// What `counting` counted at its work: counted anew only where it is another program, since what is
-/// built by it would be built anew, too.
-fn counted(folder: &Path, counting: &Path, profdata: &Path) -> Result<PathBuf> {
-    let program = const_hex::encode(Sha256::digest(std::fs::read(counting)?));
-    // Another name, so that cargo sees that it is another profile.
-    let profile = folder.join(format!("{}.profdata", &program[..16]));
-    if profile.exists() {
-        return Ok(profile);
-    }
-    let raw = tempfile::tempdir_in(folder)?;
-    work::all(counting, raw.path(), TIMES)?;
-    let written = folder.join("new.profdata");
-    let mut merge = std::process::Command::new(profdata);
-    merge.args(["merge", "--output"]).arg(&written).arg(raw.path().join(work::COUNTS));
-    run::show(&mut merge)?;
-    std::fs::rename(&written, &profile)?;
-    Ok(profile)
 }
 
 /// This machine, as rustc calls it.
 fn host() -> Result<String> {
-    let about = run::output(std::process::Command::new("rustc").arg("-vV"))?;
+    let about = run::output(Command::new("rustc").arg("-vV"))?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc does not say which machine this is")?.to_owned())
 }

@@ -2,12 +2,15 @@
 //! lists, referrers and Python packages, in the clear and over TLS. Whatever is not done here is laid
 //! out as seldom used: how often each thing is done matters less than that it is.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use strongroom_servers::wait;
 
 use crate::registry::{CERTIFICATE, HOME, PASSWORD, Registry, Setup, USER};
 use crate::run;
@@ -29,11 +32,21 @@ const VERSIONS: usize = 20;
 /// How many requests at once.
 const AT_ONCE: &str = "16";
 
+/// How often what is done often is done: all of it is a minute's work for a program that counts.
+const TIMES: usize = 5_000;
+
+/// The variable that tells a program that counts where its counts go.
+const COUNTS_GO: &str = "LLVM_PROFILE_FILE";
+
+/// Has a registry do all of it, so often that the counts tell what matters.
+pub fn registry(program: &Path, folder: &Path) -> Result<()> {
+    all(program, folder, TIMES)
+}
+
 /// Has `program` do it all, what is done often some `times`; its counts, where it counts, are in [`COUNTS`] of
 /// `folder` then. Fails where an answer is not as it has to be.
 pub fn all(program: &Path, folder: &Path, times: usize) -> Result<()> {
-    let counts = folder.join(COUNTS).join("%m_%p.profraw");
-    let setup = Setup::default().with("LLVM_PROFILE_FILE", counts.to_string_lossy());
+    let setup = Setup::default().with(COUNTS_GO, counts_in(folder).to_string_lossy());
     let plain = Work::start(program, folder.join("plain"), "http", |_| Ok(setup.clone()))?;
     plain.images(times)?;
     plain.packages(times / 5)?;
@@ -41,6 +54,29 @@ pub fn all(program: &Path, folder: &Path, times: usize) -> Result<()> {
     let tls = Work::start(program, folder.join("tls"), "https", |at| setup.clone().with_tls(at))?;
     tls.images(times / 5)?;
     tls.end()
+}
+
+/// Has the server of the benches that only answers do what it does.
+pub fn bare(program: &Path, folder: &Path) -> Result<()> {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let mut command = Command::new(program);
+    command.args([&address, "500"]).env(COUNTS_GO, counts_in(folder));
+    let mut child = command.spawn()?;
+    // Until it is there.
+    let patient = ["--retry", "10", "--retry-connrefused"];
+    let at_once = ["-Z", "--parallel-max", AT_ONCE];
+    let address = format!("http://{address}/");
+    let asked = ask(curl().args(patient), &address, TIMES, "200")
+        .and_then(|()| ask(curl().args(at_once), &address, TIMES, "200"));
+    kill_process(Pid::from_child(&child), Signal::TERM)?;
+    let status = wait(&mut child)?;
+    asked?;
+    ensure!(status.is_some_and(|status| status.success()), "it did not end well: {status:?}");
+    Ok(())
+}
+
+fn counts_in(folder: &Path) -> PathBuf {
+    folder.join(COUNTS).join("%m_%p.profraw")
 }
 
 /// A registry, and what is pushed to it.
@@ -175,17 +211,9 @@ impl Work {
         self.registry.stop()
     }
 
-    /// Asks `times` for a path, over connections that stay; fails unless each answer has this status.
+    /// Asks `times` for a path; fails unless each answer has this status.
     fn ask(&self, options: &[&str], path: &str, times: usize, status: &str) -> Result<()> {
-        let mut curl = self.anonymous();
-        curl.args(options).args(["-o", "/dev/null", "-w", "%{http_code}\n"]);
-        // What is behind `#` is not sent: it makes one address many.
-        curl.arg(format!("{}#[1-{times}]", self.address(path)));
-        let answers = run::output(&mut curl)?;
-        if let Some(other) = answers.lines().find(|answer| *answer != status) {
-            bail!("{path} was answered {other}, not {status}");
-        }
-        Ok(())
+        ask(self.anonymous().args(options), &self.address(path), times, status)
     }
 
     /// In one request.
@@ -262,9 +290,7 @@ impl Work {
     }
 
     fn anonymous(&self) -> Command {
-        let mut curl = Command::new("curl");
-        // Nothing of this machine's settings.
-        curl.args(["-q", "--silent", "--show-error", "--noproxy", "*"]);
+        let mut curl = curl();
         if self.scheme == "https" {
             curl.arg("--cacert").arg(self.folder.join(CERTIFICATE));
         }
@@ -274,6 +300,25 @@ impl Work {
     fn address(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.registry.address())
     }
+}
+
+/// curl, with nothing of this machine's settings.
+fn curl() -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["-q", "--silent", "--show-error", "--noproxy", "*"]);
+    curl
+}
+
+/// Asks `times` for an address, over connections that stay; fails unless each answer has this status.
+fn ask(curl: &mut Command, address: &str, times: usize, status: &str) -> Result<()> {
+    curl.args(["-o", "/dev/null", "-w", "%{http_code}\n"]);
+    // What is behind `#` is not sent: it makes one address many.
+    curl.arg(format!("{address}#[1-{times}]"));
+    let answers = run::output(curl)?;
+    if let Some(other) = answers.lines().find(|answer| *answer != status) {
+        bail!("{address} was answered {other}, not {status}");
+    }
+    Ok(())
 }
 
 /// Bytes that are alike for a number alone.
