@@ -206,3 +206,22 @@ fn behind_a_proxy_the_client_is_sent_where_it_came_from_and_only_a_trusted_one_s
         }
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn many_uploads_at_once_have_no_more_threads_than_there_may_be() {
+    let home = tempfile::tempdir().unwrap();
+    let served = Served::start(&home.path().join("data"), "127.0.0.1:0");
+    let bytes = vec![7_u8; 6 << 20];
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| push_blob(&served, &bytes));
+        }
+    });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap();
+    // Those that block stay for ten seconds; beside them are tokio's own and a few of ours.
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let most = (8 * processors).max(64) + processors + 16;
+    assert!(threads.trim().parse::<usize>().unwrap() <= most, "{threads}, not {most} at most");
+}
