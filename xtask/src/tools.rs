@@ -237,6 +237,14 @@ pub fn busybox() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The client that everybody has; installs Debian's package first where it is not yet.
+pub fn curl() -> Result<PathBuf> {
+    if on_path("curl").is_none() {
+        apt_install(&["curl"])?;
+    }
+    on_path("curl").context("curl is installed, but there is no curl")
+}
+
 /// The maker of keys for signed charts.
 pub fn gpg() -> Result<PathBuf> {
     if on_path("gpg").is_none() {
@@ -314,7 +322,7 @@ pub fn print_all() -> Result<()> {
     println!("{:12} {SCHEMATHESIS:38} {}", "schemathesis", schemathesis()?.display());
     println!("{:12} {HADOLINT:38} {}", "hadolint", hadolint()?.display());
     let docker = docker()?;
-    for path in [&docker.daemon, &docker.client, &busybox()?, &gpg()?] {
+    for path in [&docker.daemon, &docker.client, &busybox()?, &curl()?, &gpg()?] {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         println!("{name:12} {:38} {}", "of Debian", path.display());
     }

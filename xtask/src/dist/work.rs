@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use strongroom_servers::wait;
 
 use crate::registry::{CERTIFICATE, HOME, PASSWORD, Registry, Setup, USER};
-use crate::run;
+use crate::{run, tools};
 
 /// The folder of the counts, in the one that [`all`] was given.
 pub const COUNTS: &str = "counts";
@@ -46,6 +46,7 @@ pub fn registry(program: &Path, folder: &Path) -> Result<()> {
 /// Has `program` do it all, what is done often some `times`; its counts, where it counts, are in [`COUNTS`] of
 /// `folder` then. Fails where an answer is not as it has to be.
 pub fn all(program: &Path, folder: &Path, times: usize) -> Result<()> {
+    tools::curl()?;
     let setup = Setup::default().with(COUNTS_GO, counts_in(folder).to_string_lossy());
     let plain = Work::start(program, folder.join("plain"), "http", |_| Ok(setup.clone()))?;
     plain.images(times)?;
@@ -58,6 +59,7 @@ pub fn all(program: &Path, folder: &Path, times: usize) -> Result<()> {
 
 /// Has the server of the benches that only answers do what it does.
 pub fn bare(program: &Path, folder: &Path) -> Result<()> {
+    tools::curl()?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let mut command = Command::new(program);
     command.args([&address, "500"]).env(COUNTS_GO, counts_in(folder));
