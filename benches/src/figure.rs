@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use strongroom_engine::digest::{Algorithm, Digest};
 
 /// What a goal bounds.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +97,14 @@ pub fn folder() -> Result<PathBuf> {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// How many MB/s are hashed as the engine does it.
+pub(crate) fn hash_rate(bytes: &[u8]) -> Result<f64> {
+    rate(bytes.len(), || {
+        std::hint::black_box(Digest::of(Algorithm::Sha256, bytes));
+        Ok(())
+    })
 }
 
 /// How many MB/s of so many bytes `work` does.

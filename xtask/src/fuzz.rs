@@ -53,7 +53,7 @@ pub fn check(long: bool) -> Result<()> {
 /// Returns the folder of the built targets.
 fn build(folder: &Path) -> Result<PathBuf> {
     // With an explicit target, the flags reach the code under test only, not build scripts.
-    let host = host()?;
+    let host = workspace::host()?;
     let into = workspace::target()?.join("fuzz");
     run::show(
         cargo()
@@ -100,10 +100,4 @@ fn fuzz(folder: &Path, built: &Path, target: &str, long: bool) -> Result<()> {
     let runs = told.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     println!("{target}: {} runs", runs.context("the fuzzer does not say what it ran")?.trim());
     Ok(())
-}
-
-fn host() -> Result<String> {
-    let text = run::output(Command::new("rustc").arg("-vV"))?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc names no host")?.to_owned())
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod clients;
 mod conformance;
+mod content;
 mod deploy;
 mod dist;
 mod fuzz;

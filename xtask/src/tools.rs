@@ -177,10 +177,7 @@ pub fn profdata() -> Result<PathBuf> {
 
 /// What checks units of systemd; installs Debian's package first where it is not yet.
 pub fn systemd_analyze() -> Result<PathBuf> {
-    if on_path("systemd-analyze").is_none() {
-        apt_install(&["systemd"])?;
-    }
-    on_path("systemd-analyze").context("systemd is installed, but there is no systemd-analyze")
+    of_debian("systemd-analyze", "systemd")
 }
 
 /// Where docker is; installs Debian's packages first where it is not yet.
@@ -222,10 +219,7 @@ pub fn zot() -> Option<PathBuf> {
 
 /// nginx; installs Debian's package first where it is not yet.
 pub fn nginx() -> Result<PathBuf> {
-    if on_path("nginx").is_none() {
-        apt_install(&["nginx-light"])?;
-    }
-    on_path("nginx").context("nginx-light is installed, but there is no nginx")
+    of_debian("nginx", "nginx-light")
 }
 
 /// A shell in one static file, to make an image that runs.
@@ -239,18 +233,12 @@ pub fn busybox() -> Result<PathBuf> {
 
 /// The client that everybody has; installs Debian's package first where it is not yet.
 pub fn curl() -> Result<PathBuf> {
-    if on_path("curl").is_none() {
-        apt_install(&["curl"])?;
-    }
-    on_path("curl").context("curl is installed, but there is no curl")
+    of_debian("curl", "curl")
 }
 
 /// The maker of keys for signed charts.
 pub fn gpg() -> Result<PathBuf> {
-    if on_path("gpg").is_none() {
-        apt_install(&["gnupg"])?;
-    }
-    on_path("gpg").context("gnupg is installed, but there is no gpg")
+    of_debian("gpg", "gnupg")
 }
 
 /// The tools of Python that publish and install; returns the folder of their programs.
@@ -373,6 +361,14 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     };
     run::show(apt().arg("update"))?;
     run::show(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
+/// Where a program is; installs the package of Debian's that brings it first where it is not yet.
+fn of_debian(program: &str, package: &str) -> Result<PathBuf> {
+    if on_path(program).is_none() {
+        apt_install(&[package])?;
+    }
+    on_path(program).with_context(|| format!("{package} is installed, but there is no {program}"))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

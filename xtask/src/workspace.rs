@@ -23,6 +23,13 @@ pub fn target() -> Result<PathBuf> {
     Ok(PathBuf::from(folder))
 }
 
+/// This machine, as rustc calls it.
+pub fn host() -> Result<String> {
+    let about = run::output(Command::new("rustc").arg("-vV"))?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
+}
+
 /// The names of the workspace's integration tests.
 pub fn integration_tests() -> Result<Vec<String>> {
     let metadata = metadata()?;

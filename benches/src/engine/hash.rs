@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
-use strongroom_engine::digest::{Algorithm, Digest};
 
-use crate::figure::{Goal, Report, median, rate};
+use crate::figure::{Goal, Report, hash_rate, median, rate};
 use crate::world::random_bytes;
 
 const SIZE: usize = 256 << 20;
@@ -14,10 +13,7 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let bytes = random_bytes(SIZE);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        ours.push(rate(SIZE, || {
-            std::hint::black_box(Digest::of(Algorithm::Sha256, &bytes));
-            Ok(())
-        })?);
+        ours.push(hash_rate(&bytes)?);
         theirs.push(rate(SIZE, || {
             std::hint::black_box(Sha256::digest(&bytes));
             Ok(())

@@ -11,7 +11,7 @@ use strongroom_engine::access::Action;
 use strongroom_engine::digest::{Algorithm, Digest};
 use strongroom_engine::{Chunk, Settings};
 
-use crate::figure::{Goal, Report, folder, median, rate};
+use crate::figure::{Goal, Report, folder, hash_rate, median, rate};
 use crate::world::{World, parts, random_bytes};
 
 const MIB: usize = 1 << 20;
@@ -27,10 +27,7 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let (mut hash, mut write, mut push) = (Vec::new(), Vec::new(), Vec::new());
     let mut finish = Vec::new();
     for _ in 0..ROUNDS {
-        hash.push(rate(LARGE, || {
-            std::hint::black_box(Digest::of(Algorithm::Sha256, &bytes));
-            Ok(())
-        })?);
+        hash.push(hash_rate(&bytes)?);
         write.push(rate(LARGE, || write_and_sync(&bytes))?);
         let world = runtime.block_on(World::new(Settings::default()))?;
         let mut last = 0.0;

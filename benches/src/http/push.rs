@@ -7,7 +7,7 @@ use strongroom_engine::digest::{Algorithm, Digest};
 
 use super::child::Strongroom;
 use super::{LARGE, load, peers};
-use crate::figure::{Goal, Report, folder, median, rate};
+use crate::figure::{Goal, Report, folder, hash_rate, median, rate};
 use crate::world::random_bytes;
 
 const ROUNDS: usize = 7;
@@ -22,10 +22,7 @@ pub(super) fn run(report: &mut Report) -> Result<()> {
     let mut theirs: Vec<_> = peers.iter().map(|peer| (peer.name, Vec::new())).collect();
     let (mut hash, mut write, mut push) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        hash.push(rate(LARGE, || {
-            std::hint::black_box(Digest::of(Algorithm::Sha256, &bytes));
-            Ok(())
-        })?);
+        hash.push(hash_rate(&bytes)?);
         write.push(rate(LARGE, || {
             let mut dd = Command::new("dd");
             dd.arg(format!("if={}", source.display())).arg(format!("of={}", target.display()));

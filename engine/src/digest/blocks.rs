@@ -7,10 +7,11 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// Hashes the next bytes.
-pub(super) fn update(hash: &mut Sha256, bytes: &[u8]) {
+/// Hashes the next bytes behind the `hashed` ones.
+#[cfg_attr(not(feature = "aws-lc"), expect(unused_variables, reason = "sha2 counts by itself"))]
+pub(super) fn update(hash: &mut Sha256, hashed: u64, bytes: &[u8]) {
     #[cfg(feature = "aws-lc")]
-    let bytes = fast::update(hash, bytes);
+    let bytes = fast::update(hash, hashed, bytes);
     hash.update(bytes);
 }
 
@@ -23,15 +24,14 @@ mod fast {
     /// The fewest blocks that are worth taking the state apart.
     const LEAST: usize = 16;
 
-    /// Hashes what it can of the next bytes; returns those that are left.
-    pub(super) fn update<'b>(hash: &mut Sha256, bytes: &'b [u8]) -> &'b [u8] {
+    /// Hashes what it can of the next bytes behind the `hashed` ones; returns those that are left.
+    pub(super) fn update<'b>(hash: &mut Sha256, hashed: u64, bytes: &'b [u8]) -> &'b [u8] {
         if bytes.len() < (LEAST + 1) * BLOCK {
             return bytes;
         }
-        let waiting = hash.serialize().get(WAITING).map_or(0, |waiting| usize::from(*waiting));
-        let Some((fill, rest)) = bytes.split_at_checked(waiting.wrapping_neg() % BLOCK) else {
-            return bytes;
-        };
+        // What the block that is begun lacks.
+        let lacks = usize::try_from(hashed.wrapping_neg() % BLOCK as u64).unwrap_or_default();
+        let (fill, rest) = bytes.split_at(lacks);
         hash.update(fill);
         let (blocks, tail) = rest.as_chunks();
         match after(hash, blocks) {
@@ -43,11 +43,8 @@ mod fast {
         }
     }
 
-    /// Where a state at rest has the number of bytes that wait for the next block: behind the chaining
-    /// value and the number of whole blocks, all little-endian.
-    const WAITING: usize = 32 + 8;
-
-    /// `hash`, in which no bytes wait, after `blocks`.
+    /// `hash`, in which no bytes wait, after `blocks`. At rest it begins with the chaining value and the
+    /// number of whole blocks, little-endian.
     fn after(hash: &Sha256, blocks: &[[u8; BLOCK]]) -> Option<Sha256> {
         let mut state = hash.serialize();
         let (chaining, rest) = state.split_first_chunk_mut::<32>()?;

@@ -64,7 +64,7 @@ impl Hasher {
     /// Hashes the next bytes. This is processor work: a long slice belongs off the async threads.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.state {
-            State::Sha256(hash) => blocks::update(hash, bytes),
+            State::Sha256(hash) => blocks::update(hash, self.hashed, bytes),
             State::Sha512(hash) => hash.update(bytes),
         }
         self.hashed = self.hashed.saturating_add(bytes.len() as u64);

@@ -84,7 +84,7 @@ impl Builder {
         let linked = is_static.then_some("-Ctarget-feature=+crt-static");
         Ok(Self {
             folder: workspace::target()?.join("shipped").join(kind),
-            host: host()?,
+            host: workspace::host()?,
             flags: given.split_whitespace().chain(linked).map(str::to_owned).collect(),
             // First of all, so that nobody waits for what would fail.
             profdata: tools::profdata()?,
@@ -133,11 +133,4 @@ impl Builder {
         std::fs::rename(&written, &profile)?;
         Ok(profile)
     }
-}
-
-/// This machine, as rustc calls it.
-fn host() -> Result<String> {
-    let about = run::output(Command::new("rustc").arg("-vV"))?;
-    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc does not say which machine this is")?.to_owned())
 }

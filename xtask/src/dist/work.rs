@@ -2,6 +2,7 @@
 //! lists, referrers and Python packages, in the clear and over TLS. Whatever is not done here is laid
 //! out as seldom used: how often each thing is done matters less than that it is.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use strongroom_servers::wait;
 
+use crate::content::Content;
 use crate::registry::{CERTIFICATE, HOME, PASSWORD, Registry, Setup, USER};
 use crate::{run, tools};
 
@@ -23,10 +25,10 @@ const REPOSITORY: &str = "daily/image";
 const TOKEN: &str = "/v2/token";
 const SCOPE: &str = "service=strongroom&scope=repository:default/main/daily/image:pull";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const LARGE: usize = 48 << 20;
-const SMALL: usize = 3 << 10;
+const LARGE: u64 = 48 << 20;
+const SMALL: u64 = 3 << 10;
 /// How many images are pushed, each of a layer of its own.
-const IMAGES: usize = 100;
+const IMAGES: u64 = 100;
 /// How many versions of a Python package are uploaded.
 const VERSIONS: usize = 20;
 /// How many requests at once.
@@ -113,11 +115,11 @@ impl Work {
     fn images(&self, times: usize) -> Result<()> {
         let config = self.blob("config", b"{}")?;
         self.push_whole(&config)?;
-        let large = self.blob("large", &bytes(0, LARGE))?;
+        let large = self.blob("large", &content(0, LARGE)?)?;
         self.push_streamed(&large)?;
         let mut manifest = self.manifest(&config, &large)?;
         for number in 1..=IMAGES {
-            let layer = self.blob("layer", &bytes(number, SMALL))?;
+            let layer = self.blob("layer", &content(number, SMALL)?)?;
             self.push_whole(&layer)?;
             manifest = self.manifest(&config, &layer)?;
             self.push_manifest(&manifest, &format!("v{number}"))?;
@@ -323,15 +325,8 @@ fn ask(curl: &mut Command, address: &str, times: usize, status: &str) -> Result<
     Ok(())
 }
 
-/// Bytes that are alike for a number alone.
-fn bytes(number: usize, size: usize) -> Vec<u8> {
-    let mut state = number as u64 + 1;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        // Knuth's, whose upper half is mixed well.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        bytes.extend_from_slice(&state.to_be_bytes()[..4]);
-    }
-    bytes.truncate(size);
-    bytes
+fn content(number: u64, size: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Content::new(number, 0, size).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
