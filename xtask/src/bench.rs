@@ -24,6 +24,11 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(workspace::target()?.join("bench"))?;
     let runs = |group: &str| args.group.as_deref().is_none_or(|asked| asked == group);
     let mut command = cargo();
+    // First of all: what is built takes longer than anybody waits to be told what is missing.
+    if runs("http") || runs("pypi") {
+        tools::wrk()?;
+        tools::nginx()?;
+    }
     if runs("http") || runs("pypi") || runs("s3") {
         let programs = match &args.programs {
             Some(folder) => folder

@@ -222,6 +222,11 @@ pub fn nginx() -> Result<PathBuf> {
     of_debian("nginx", "nginx-light")
 }
 
+/// What makes the load of small requests; installs Debian's package first where it is not yet.
+pub fn wrk() -> Result<PathBuf> {
+    of_debian("wrk", "wrk")
+}
+
 /// A shell in one static file, to make an image that runs.
 pub fn busybox() -> Result<PathBuf> {
     let path = PathBuf::from("/bin/busybox");

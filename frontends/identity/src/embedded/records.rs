@@ -104,7 +104,7 @@ pub(super) const ACCOUNTS: &str = "account/";
 pub(super) const SIGNING: &str = "signing";
 
 pub(super) fn account(id: &AccountId) -> String {
-    format!("{ACCOUNTS}{id}")
+    id.below(ACCOUNTS)
 }
 
 pub(super) fn robots_of(organisation: OrganisationId) -> String {
