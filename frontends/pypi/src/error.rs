@@ -181,6 +181,15 @@ pub(crate) fn internal(text: &str) -> Failure {
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
 }
 
+/// Does work that computes for long, beside the requests that its thread answers.
+pub(crate) async fn aside<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| internal(&format!("{what}: {error}")))
+}
+
 impl From<multer::Error> for Failure {
     fn from(error: multer::Error) -> Self {
         match error {

@@ -8,7 +8,7 @@
 mod html;
 mod json;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,9 @@ use strongroom_engine::extension::Version;
 use strongroom_engine::{Error, Repository, Revision};
 use strongroom_http::conditional::ETag;
 use strongroom_python::{FileName, ProjectName};
+use tokio::sync::OnceCell;
 
+use crate::error::{Failure, aside};
 use crate::negotiate::Form;
 use crate::project::{File, Project, hex};
 use crate::records::{Of, ProjectRecord, Records, Seen, time};
@@ -34,7 +36,7 @@ const RELOADS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Page {
     plain: Encoded,
-    gzip: OnceLock<Encoded>,
+    gzip: OnceCell<Encoded>,
 }
 
 /// A page's bytes in one encoding.
@@ -48,24 +50,30 @@ impl Page {
     pub(crate) fn new(text: String) -> Self {
         let hash = const_hex::encode(Sha256::digest(text.as_bytes()));
         let etag = ETag::new(&hash).expect("hex digits are visible ASCII");
-        Self { plain: Encoded { bytes: text.into(), etag }, gzip: OnceLock::new() }
+        Self { plain: Encoded { bytes: text.into(), etag }, gzip: OnceCell::new() }
     }
 
-    pub(crate) fn encoded(&self, gzip: bool) -> Encoded {
+    pub(crate) async fn encoded(&self, gzip: bool) -> Result<Encoded, Failure> {
         if !gzip {
-            return self.plain.clone();
+            return Ok(self.plain.clone());
         }
-        let compressed = self.gzip.get_or_init(|| {
-            use std::io::Write;
-            let mut encoder =
-                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-            let written = encoder.write_all(&self.plain.bytes).and_then(|()| encoder.finish());
-            let bytes = written.expect("memory takes what is written to it");
-            let tag = format!("{}-gzip", self.plain.etag.as_str().trim_matches('"'));
-            let etag = ETag::new(&tag).expect("hex digits are visible ASCII");
-            Encoded { bytes: bytes.into(), etag }
-        });
-        compressed.clone()
+        let compress = || {
+            let plain = self.plain.clone();
+            aside("compressing a page", move || plain.compressed())
+        };
+        self.gzip.get_or_try_init(compress).await.cloned()
+    }
+}
+
+impl Encoded {
+    fn compressed(&self) -> Self {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        let written = encoder.write_all(&self.bytes).and_then(|()| encoder.finish());
+        let bytes = written.expect("memory takes what is written to it");
+        let tag = format!("{}-gzip", self.etag.as_str().trim_matches('"'));
+        let etag = ETag::new(&tag).expect("hex digits are visible ASCII");
+        Self { bytes: bytes.into(), etag }
     }
 }
 
@@ -101,6 +109,8 @@ pub(crate) struct Shown {
     pub(crate) remote: Option<Vec<RemoteFile>>,
     /// The pages, and what the client called this server where they say it.
     rendered: Mutex<Option<(String, Arc<Both>)>>,
+    /// Held while they are made, so that it is done once.
+    rendering: tokio::sync::Mutex<()>,
 }
 
 /// A file on a page: here, or still at the upstream.
@@ -158,6 +168,16 @@ impl<'a> Listed<'a> {
 }
 
 impl Shown {
+    fn new(
+        name: ProjectName,
+        (revision, version): (Revision, Option<Version>),
+        (project, record): (Project, ProjectRecord),
+        remote: Option<Vec<RemoteFile>>,
+    ) -> Self {
+        let (rendered, rendering) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { name, revision, version, project, record, remote, rendered, rendering }
+    }
+
     /// A project with what the upstream has of it. It stands on more than a page from memory is asked
     /// for, so who makes it keeps it.
     pub(crate) fn beside(
@@ -166,8 +186,7 @@ impl Shown {
         remote: Vec<RemoteFile>,
     ) -> Self {
         let (revision, version, remote) = (Revision::default(), None, Some(remote));
-        let (name, rendered) = (name.clone(), Mutex::new(None));
-        Self { name, revision, version, project, record, remote, rendered }
+        Self::new(name.clone(), (revision, version), (project, record), remote)
     }
 
     /// Whether there is such a project, here or at the upstream.
@@ -195,25 +214,43 @@ impl Shown {
     }
 
     /// The pages, for who calls this server `base_url`.
-    pub(crate) fn pages(&self, place: &str, base_url: Option<&str>) -> Arc<Both> {
+    pub(crate) async fn pages(
+        self: &Arc<Self>,
+        place: &str,
+        base_url: Option<&str>,
+    ) -> Result<Arc<Both>, Failure> {
         // Only the address of a provenance must be whole (PEP 740); without one, all get the same.
         let attested = self.project.files.iter().any(|file| file.provenance.is_some());
         let base = if attested { base_url.unwrap_or_default() } else { "" };
         let base = format!("{base}/pypi/{place}");
-        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, both)) = rendered.as_ref().filter(|(of, _)| !attested || *of == base) {
-            return Arc::clone(both);
+        let ready = || {
+            let rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = rendered.as_ref().filter(|(of, _)| !attested || *of == base);
+            same.map(|(_, both)| Arc::clone(both))
+        };
+        if let Some(both) = ready() {
+            return Ok(both);
         }
+        let _once = self.rendering.lock().await;
+        if let Some(both) = ready() {
+            return Ok(both);
+        }
+        let (shown, of) = (Arc::clone(self), base.clone());
+        let both = aside("rendering a page", move || Arc::new(shown.render(&of))).await?;
+        *self.rendered.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((base, Arc::clone(&both)));
+        Ok(both)
+    }
+
+    fn render(&self, base: &str) -> Both {
         let view = View {
             name: &self.name,
             versions: &self.project.versions,
             files: self.files(),
             record: &self.record,
-            base: &base,
+            base,
         };
-        let both = Arc::new(Both::new(json::project(&view), html::project(&view)));
-        *rendered = Some((base, Arc::clone(&both)));
-        both
+        Both::new(json::project(&view), html::project(&view))
     }
 }
 
@@ -283,8 +320,7 @@ async fn load(
 ) -> Result<Arc<Shown>, Error> {
     let project = Project::load(repository, records).await?;
     let Seen { record, version } = seen;
-    let (name, remote, rendered) = (name.clone(), None, Mutex::new(None));
-    Ok(Arc::new(Shown { name, revision, version, project, record, remote, rendered }))
+    Ok(Arc::new(Shown::new(name.clone(), (revision, version), (project, record), None)))
 }
 
 /// The address of a file, seen from its project's page.

@@ -6,14 +6,16 @@
 //! there a list is good for some seconds; who may see it is asked every time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use strongroom_engine::id::{OrganisationId, RegistryId, RepositoryId};
 use strongroom_engine::{Error, Listing, MAX_PAGE, Revision};
 use strongroom_python::{ProjectName, look_alike, skeleton};
+use tokio::sync::OnceCell;
 
 use crate::artifact::RELEASE;
+use crate::error::{Failure, aside};
 use crate::pages::{Both, html_projects, json_projects};
 
 /// How long a list is good on a shared store, and anywhere for a warning.
@@ -34,7 +36,7 @@ struct List {
     /// Projects that came since, by this process.
     since: Mutex<Vec<ProjectName>>,
     made: Instant,
-    both: OnceLock<Arc<Both>>,
+    both: OnceCell<Arc<Both>>,
 }
 
 impl List {
@@ -42,9 +44,14 @@ impl List {
         self.made.elapsed() < GOOD_FOR
     }
 
-    fn both(&self) -> Arc<Both> {
-        let render = || Arc::new(Both::new(json_projects(&self.names), html_projects(&self.names)));
-        Arc::clone(self.both.get_or_init(render))
+    async fn both(self: &Arc<Self>) -> Result<Arc<Both>, Failure> {
+        let render = || {
+            let list = Arc::clone(self);
+            aside("rendering a list", move || {
+                Arc::new(Both::new(json_projects(&list.names), html_projects(&list.names)))
+            })
+        };
+        self.both.get_or_try_init(render).await.cloned()
     }
 
     fn look_alike(&self, project: &ProjectName) -> Option<String> {
@@ -63,8 +70,8 @@ pub(crate) struct Lists(Mutex<HashMap<(OrganisationId, RegistryId), Arc<List>>>)
 
 impl Lists {
     /// The list of projects now.
-    pub(crate) async fn shown(&self, listing: &Listing) -> Result<Arc<Both>, Error> {
-        Ok(self.now(listing).await?.both())
+    pub(crate) async fn shown(&self, listing: &Listing) -> Result<Arc<Both>, Failure> {
+        self.now(listing).await?.both().await
     }
 
     /// A project whose name would be taken for `project`'s: of those some seconds ago, and those that

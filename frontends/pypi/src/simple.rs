@@ -28,7 +28,7 @@ pub(crate) async fn projects(
     let listing = service.list(asked, place).await?;
     let form = form(input)?;
     let both = service.lists.shown(&listing).await?;
-    Ok(page(both.form(form), form, input))
+    page(both.form(form), form, input).await
 }
 
 /// `GET simple/PROJECT/`
@@ -43,8 +43,8 @@ pub(crate) async fn project(
     let form = form(input)?;
     let shown = service.seen(asked, &repository, name).await?.shown;
     let path = format!("{}/{}", place.organisation, place.registry);
-    let both = shown.pages(&path, input.base_url.as_deref());
-    Ok(page(both.form(form), form, input))
+    let both = shown.pages(&path, input.base_url.as_deref()).await?;
+    page(both.form(form), form, input).await
 }
 
 fn form(input: &Input) -> Result<Form, Failure> {
@@ -56,9 +56,9 @@ fn form(input: &Input) -> Result<Form, Failure> {
     })
 }
 
-fn page(page: &Page, form: Form, input: &Input) -> Reply {
+async fn page(page: &Page, form: Form, input: &Input) -> Result<Reply, Failure> {
     let gzip = negotiate::takes_gzip(&input.headers);
-    let encoded = page.encoded(gzip);
+    let encoded = page.encoded(gzip).await?;
     let mut reply = match conditional::check(&input.headers, Some(&encoded.etag)) {
         Precondition::Holds => Response::new(Body::from(encoded.bytes)),
         Precondition::NotModified => with_status(StatusCode::NOT_MODIFIED),
@@ -74,7 +74,7 @@ fn page(page: &Page, form: Form, input: &Input) -> Reply {
     if let Ok(etag) = HeaderValue::from_str(encoded.etag.as_str()) {
         headers.insert(ETAG, etag);
     }
-    reply
+    Ok(reply)
 }
 
 pub(crate) fn with_status(status: StatusCode) -> Reply {

@@ -106,11 +106,11 @@ fn a_quarantined_project_offers_nothing() {
     assert!(!html.contains("<a"));
 }
 
-#[test]
-fn an_encoding_has_a_tag_of_its_own() {
+#[tokio::test]
+async fn an_encoding_has_a_tag_of_its_own() {
     use std::io::Read;
     let page = Page::new("hello ".repeat(1_000));
-    let (plain, gzip) = (page.encoded(false), page.encoded(true));
+    let (plain, gzip) = (page.encoded(false).await.unwrap(), page.encoded(true).await.unwrap());
     assert_ne!(plain.etag, gzip.etag);
     let mut text = String::new();
     flate2::read::GzDecoder::new(&*gzip.bytes).read_to_string(&mut text).unwrap();
