@@ -16,7 +16,6 @@ use strongroom_engine::gc::{
     CollectOptions, CollectReport, Progress, ScrubOptions, ScrubReport, Tally,
 };
 use strongroom_engine::{Engine, Error, Page};
-use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::model::{Job, JobKind, JobPart, JobState, NewJob, Time};
@@ -32,15 +31,12 @@ struct Entry {
 }
 
 /// The jobs of this process.
-#[derive(Debug)]
-pub(crate) struct Jobs {
-    entries: Arc<Mutex<VecDeque<Entry>>>,
-    runtime: Handle,
-}
+#[derive(Debug, Default)]
+pub(crate) struct Jobs(Arc<Mutex<VecDeque<Entry>>>);
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        for entry in lock(&self.entries).iter() {
+        for entry in lock(&self.0).iter() {
             if let Some(task) = &entry.task {
                 task.abort();
             }
@@ -60,12 +56,6 @@ fn change(jobs: &Mutex<VecDeque<Entry>>, id: &str, with: impl FnOnce(&mut Job)) 
 }
 
 impl Jobs {
-    /// None yet. They will run on the runtime that this is called on, and not where requests are answered:
-    /// those don't wait for a walk.
-    pub(crate) fn here() -> Self {
-        Self { entries: Arc::default(), runtime: Handle::current() }
-    }
-
     /// Starts a job, which has `id`.
     pub(crate) async fn start(
         &self,
@@ -107,12 +97,12 @@ impl Jobs {
         if let Err(error) =
             records.commit(Batch::new().event(Event::by(by, SYSTEM, at, kind))).await
         {
-            lock(&self.entries).retain(|entry| entry.job.id != id);
+            lock(&self.0).retain(|entry| entry.job.id != id);
             return Err(error.into());
         }
-        let (jobs, engine) = (Arc::clone(&self.entries), engine.clone());
+        let (jobs, engine) = (Arc::clone(&self.0), engine.clone());
         let named = id.clone();
-        let task = self.runtime.spawn(async move {
+        let task = tokio::spawn(async move {
             let ended = run(&jobs, &engine, &named, new).await;
             change(&jobs, &named, |job| match ended {
                 Ok(report) => (job.state, job.report) = (JobState::Done, Some(report)),
@@ -121,7 +111,7 @@ impl Jobs {
                 }
             });
         });
-        if let Some(entry) = lock(&self.entries).iter_mut().find(|entry| entry.job.id == id) {
+        if let Some(entry) = lock(&self.0).iter_mut().find(|entry| entry.job.id == id) {
             entry.task = Some(task.abort_handle());
         }
         Ok(job)
@@ -129,7 +119,7 @@ impl Jobs {
 
     /// Makes room for a job, where none of its kind runs.
     fn place(&self, job: Job) -> Result<(), Problem> {
-        let mut jobs = lock(&self.entries);
+        let mut jobs = lock(&self.0);
         let running = jobs
             .iter()
             .find(|entry| entry.job.kind == job.kind && entry.job.state == JobState::Running);
@@ -147,14 +137,14 @@ impl Jobs {
 
     /// One job.
     pub(crate) fn get(&self, id: &str) -> Result<Job, Problem> {
-        let jobs = lock(&self.entries);
+        let jobs = lock(&self.0);
         let found = jobs.iter().find(|entry| entry.job.id == id);
         found.map(|entry| entry.job.clone()).ok_or_else(|| unknown(id))
     }
 
     /// The jobs behind `after`, the newest first.
     pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> Page<Job> {
-        let jobs = lock(&self.entries);
+        let jobs = lock(&self.0);
         let all = jobs.iter().map(|entry| entry.job.clone());
         let mut items: Vec<_> = match after {
             Some(after) => all.skip_while(|job| job.id != after).skip(1).take(limit + 1).collect(),
@@ -178,7 +168,7 @@ impl Jobs {
         let what = format!("job {id} stopped");
         let kind = EventKind::Maintained { what, objects: 0, bytes: 0 };
         records.commit(Batch::new().event(Event::by(by, SYSTEM, at, kind))).await?;
-        let mut jobs = lock(&self.entries);
+        let mut jobs = lock(&self.0);
         let entry = jobs.iter_mut().find(|entry| entry.job.id == id);
         if let Some(entry) = entry.filter(|entry| entry.job.state == JobState::Running) {
             entry.job.state = JobState::Stopped;

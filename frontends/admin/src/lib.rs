@@ -112,12 +112,12 @@ pub(crate) struct Asked {
 }
 
 impl Admin {
-    /// Serves these parts. Collections and scrubs run on the runtime that this is called on.
+    /// Serves these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { engine, identity, accounts, workloads, webhooks, founders, upstreams, entropy } =
             parts;
         let records = engine.extension(NAMESPACE);
-        let (jobs, python) = (Jobs::here(), Manager::new(&engine));
+        let (jobs, python) = (Jobs::default(), Manager::new(&engine));
         Self(Arc::new(Inner {
             engine,
             identity,

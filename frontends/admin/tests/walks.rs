@@ -19,7 +19,6 @@ use strongroom_admin::routes::{BASE, Route};
 use strongroom_identity::Access;
 use support::House;
 use support::ask::{Ask, body};
-use tokio::runtime::Builder;
 
 #[tokio::test]
 async fn the_description_has_every_route_and_every_name_in_it_leads_somewhere() {
@@ -262,40 +261,6 @@ async fn a_robot_of_an_organisation_does_what_its_roles_allow_until_it_is_shut_o
     theirs.await.problem(S::UNPROCESSABLE_ENTITY, "invalid");
 }
 
-/// Starts a job.
-async fn job(house: &House, start: Value) -> String {
-    let started = house.ask_at("POST", "/jobs", "operator", Some(start)).await;
-    started.expect(S::CREATED).json()["id"].as_str().unwrap().to_owned()
-}
-
-/// The job as it ended.
-async fn end_of_job(house: &House, id: &str) -> Value {
-    let path = format!("/jobs/{id}");
-    let ended = async {
-        loop {
-            let job = house.ask_at("GET", &path, "operator", None).await.expect(S::OK).json();
-            if job["state"] != "running" {
-                break job;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), ended).await.expect("the job ends")
-}
-
-/// The thread that answers a request has others to answer, too.
-#[test]
-fn a_job_does_not_run_where_it_was_asked_for() {
-    let runtime = |mut builder: Builder| builder.enable_all().build().unwrap();
-    let (own, requests) =
-        (runtime(Builder::new_multi_thread()), runtime(Builder::new_current_thread()));
-    let house = own.block_on(House::new());
-    let id = requests.block_on(job(&house, json!({ "kind": "scrub" })));
-    // With it ends what it runs.
-    drop(requests);
-    assert_eq!(own.block_on(end_of_job(&house, &id))["state"], "done");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_followed_to_its_report() {
     let house = House::new().await;
@@ -303,8 +268,16 @@ async fn a_job_is_followed_to_its_report() {
         (json!({ "kind": "collection", "dry_run": true }), "/report/looked_at"),
         (json!({ "kind": "scrub" }), "/report/good/count"),
     ] {
-        let id = job(&house, start).await;
-        let job = end_of_job(&house, &id).await;
+        let started = house.ask_at("POST", "/jobs", "operator", Some(start)).await;
+        let id = started.expect(S::CREATED).json()["id"].as_str().unwrap().to_owned();
+        let path = format!("/jobs/{id}");
+        let job = loop {
+            let job = house.ask_at("GET", &path, "operator", None).await.expect(S::OK).json();
+            if job["state"] != "running" {
+                break job;
+            }
+            tokio::task::yield_now().await;
+        };
         assert_eq!(job["state"], "done", "{job}");
         assert!(job.pointer(counted).is_some_and(Value::is_u64), "{job}");
         let part = [&job["part"]["done"], &job["part"]["total"]].map(Value::as_u64);

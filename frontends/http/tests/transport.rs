@@ -9,8 +9,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +20,10 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use strongroom_http::Server;
-use strongroom_http::server::{Lanes, Shutdown};
+use strongroom_http::server::Shutdown;
 use strongroom_http::tls::{Tls, TlsFiles};
 use support::{FILE_SIZE, LONG, Running, everything, file_bytes, limits, status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 type Client<B> = SendRequest<B>;
@@ -46,77 +43,6 @@ where
 
 fn get<B: Default>(path: &str) -> Request<B> {
     Request::get(format!("http://localhost{path}")).body(B::default()).unwrap()
-}
-
-/// Over a connection that stays, the thread that answers.
-async fn thread(socket: &mut TcpStream) -> String {
-    socket.write_all(b"GET /thread HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    while !answer.contains("\r\n\r\nlane-") {
-        let mut part = [0; 1024];
-        let read = timeout(LONG, socket.read(&mut part)).await.unwrap().unwrap();
-        assert!(read > 0, "{answer}");
-        answer.push_str(std::str::from_utf8(&part[..read]).unwrap());
-    }
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
-fn lanes(count: usize) -> Lanes {
-    Lanes::start(NonZeroUsize::new(count).unwrap(), NonZeroUsize::MIN).unwrap()
-}
-
-#[tokio::test]
-async fn connections_stay_on_their_lanes_which_have_as_many_each() {
-    let lanes = lanes(3);
-    let server = Running::start_server(Server::new(limits()).lanes(&lanes)).await;
-    let mut sockets = Vec::new();
-    let mut seen = BTreeMap::new();
-    for _ in 0..9 {
-        let mut socket = server.connect().await;
-        let lane = thread(&mut socket).await;
-        assert_eq!(thread(&mut socket).await, lane);
-        *seen.entry(lane.clone()).or_insert(0) += 1;
-        sockets.push((lane, socket));
-    }
-    assert_eq!(seen.into_values().collect::<Vec<_>>(), [3, 3, 3]);
-    // The place of one that ended is the next one's.
-    let (lane, mut socket) = sockets.swap_remove(4);
-    socket.shutdown().await.unwrap();
-    everything(&mut socket).await;
-    let next = async {
-        loop {
-            let mut socket = server.connect().await;
-            let next = thread(&mut socket).await;
-            // The server may not have seen yet that it ended; then this one is a tenth.
-            if next == lane {
-                break;
-            }
-            socket.shutdown().await.unwrap();
-            everything(&mut socket).await;
-        }
-    };
-    timeout(LONG, next).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_shutdown_lets_requests_on_lanes_finish_and_a_server_given_up_cuts_them() {
-    let lanes = lanes(2);
-    let mut server = Running::start_server(Server::new(limits()).lanes(&lanes)).await;
-    let mut socket = server.connect().await;
-    socket.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    server.seen.reached.notified().await;
-    server.ask_to_stop();
-    server.seen.release.notify_one();
-    assert_eq!(status(&everything(&mut socket).await), "200");
-    assert_eq!(server.stopped().await, Shutdown::Clean);
-
-    let server = Running::start_server(Server::new(limits()).lanes(&lanes)).await;
-    let mut socket = server.connect().await;
-    socket.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    server.seen.reached.notified().await;
-    server.give_up();
-    assert_eq!(everything(&mut socket).await, "");
-    server.nothing_alive().await;
 }
 
 #[tokio::test]

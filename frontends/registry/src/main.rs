@@ -28,13 +28,11 @@ mod tasks;
 mod verbs;
 mod vouching;
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use strongroom_http::auth::Secret;
 use strongroom_http::log::{self, Format, Log};
-use strongroom_http::server::Lanes;
 
 use crate::cli::{Cli, ConfigVerb, Verb};
 use crate::config::{BOOTSTRAP_PASSWORD, Config, Flags, LogFormat};
@@ -85,8 +83,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Serve { .. } => {
             let config = load(&flags)?;
             let _log = start_log(&config)?;
-            let lanes = lanes()?;
-            runtime()?.block_on(serve::serve(&config, bootstrap_password()?, &lanes))?;
+            runtime()?.block_on(serve::serve(&config, bootstrap_password()?))?;
         }
         Verb::Worker => {
             let config = load(&flags)?;
@@ -201,28 +198,14 @@ const BLOCKING_THREADS: usize = 64;
 /// … and how many there may be for each processor.
 const BLOCKING_THREADS_EACH: usize = 8;
 
-/// How many processors there are, and how many threads there may be for work that blocks. Where processors are
-/// busy, tokio would start another for nearly each piece of such work, up to 512, and each keeps some memory: 64
-/// uploads had 300 to 500. What finds none waits for one, which is safe since no such work waits for other such
-/// work.
-fn threads() -> (NonZeroUsize, usize) {
-    let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    (processors, BLOCKING_THREADS.max(processors.get() * BLOCKING_THREADS_EACH))
-}
-
-/// What runs the verbs, and beside requests.
+/// The threads that all of it runs on. Where processors are busy, tokio would start another for nearly each piece of
+/// work that blocks, up to 512, and each keeps some memory: 64 uploads had 300 to 500. What finds none waits for
+/// one, which is safe since no such work waits for other such work.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let (_, blocking) = threads();
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .max_blocking_threads(blocking)
+        .max_blocking_threads(BLOCKING_THREADS.max(processors * BLOCKING_THREADS_EACH))
         .enable_all()
         .build();
     runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))
-}
-
-/// What runs requests: a lane for each processor.
-fn lanes() -> Result<Lanes, Failure> {
-    let (processors, blocking) = threads();
-    let each = NonZeroUsize::new(blocking / processors).unwrap_or(NonZeroUsize::MIN);
-    Lanes::start(processors, each).map_err(|error| Failure::failed(format!("no lanes: {error}")))
 }

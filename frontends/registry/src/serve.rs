@@ -13,7 +13,7 @@ use strongroom_http::blob::Redirects;
 use strongroom_http::forwarded::TrustedProxies;
 use strongroom_http::health::{Health, Readiness};
 use strongroom_http::metrics::Metrics;
-use strongroom_http::server::{Lanes, Shutdown};
+use strongroom_http::server::Shutdown;
 use strongroom_http::tls::{Tls, TlsFiles};
 use strongroom_http::{Limits, Server};
 use strongroom_identity::Identity;
@@ -47,12 +47,7 @@ const SWEEPS: Duration = Duration::from_hours(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Serves until it is asked to end. `password` is the first administrator's, where it was chosen.
-/// Requests run on `lanes`.
-pub(crate) async fn serve(
-    config: &Config,
-    password: Option<Secret>,
-    lanes: &Lanes,
-) -> Result<(), Failure> {
+pub(crate) async fn serve(config: &Config, password: Option<Secret>) -> Result<(), Failure> {
     let end = end()?;
     let tls = tls(config)?;
     let metrics = Metrics::install();
@@ -139,7 +134,6 @@ pub(crate) async fn serve(
         metrics: (!separate).then_some(metrics),
     };
     let mut server = Server::new(limits(&config.limits))
-        .lanes(lanes)
         .trusted_proxies(TrustedProxies::new(config.trusted_proxies.iter().copied()));
     if let Some(tls) = tls {
         server = server.tls(tls);

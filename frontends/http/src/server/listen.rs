@@ -14,37 +14,27 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 pub trait Listener: Send + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
-    /// One that no runtime drives yet: which one will, is decided when it is here.
-    type Accepted: Send + 'static;
 
     /// The next connection. Dropping the future loses none.
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Accepted, SocketAddr)>> + Send;
-
-    /// Has the runtime that this is called on drive it.
-    fn take_up(accepted: Self::Accepted) -> io::Result<Self::Stream>;
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
-    type Accepted = std::net::TcpStream;
 
-    async fn accept(&mut self) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
         // Without this a small response waits for the client's delayed acknowledgement. A socket
         // that refuses is gone already, as its first read will tell.
         let _refused = stream.set_nodelay(true);
-        Ok((stream.into_std()?, peer))
-    }
-
-    fn take_up(accepted: std::net::TcpStream) -> io::Result<TcpStream> {
-        TcpStream::from_std(accepted)
+        Ok((stream, peer))
     }
 }
 
 /// The next connection, however many tries it takes. An error that belongs to one connection costs
 /// nothing; one that says that the machine is out of something (files, memory) is waited out, since
 /// trying again at once would only burn the processor until it is over.
-pub(super) async fn next<L: Listener>(listener: &mut L) -> (L::Accepted, SocketAddr) {
+pub(super) async fn next<L: Listener>(listener: &mut L) -> (L::Stream, SocketAddr) {
     let (mut wait, longest) = BACKOFF;
     loop {
         match listener.accept().await {
@@ -84,7 +74,6 @@ mod tests {
 
     impl Listener for Starved {
         type Stream = DuplexStream;
-        type Accepted = DuplexStream;
 
         async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
             self.tries.fetch_add(1, Ordering::SeqCst);
@@ -93,10 +82,6 @@ mod tests {
             }
             self.left -= 1;
             Err(self.error.into())
-        }
-
-        fn take_up(accepted: DuplexStream) -> io::Result<DuplexStream> {
-            Ok(accepted)
         }
     }
 

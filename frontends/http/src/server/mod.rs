@@ -10,7 +10,6 @@
 
 mod activity;
 mod connection;
-mod lanes;
 mod linger;
 mod listen;
 mod sendfile;
@@ -29,7 +28,6 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use activity::{Activity, Handling};
 use connection::{Connection, Protocols};
-pub use lanes::Lanes;
 pub use listen::Listener;
 pub(crate) use sendfile::Outgoing;
 
@@ -89,7 +87,6 @@ pub struct Server {
     limits: Limits,
     proxies: TrustedProxies,
     tls: Option<Tls>,
-    lanes: Option<lanes::Shared>,
 }
 
 impl Server {
@@ -110,13 +107,6 @@ impl Server {
         self
     }
 
-    /// Drives its connections on these lanes, which have to outlive it; without, all are driven on the
-    /// runtime that [`serve`](Self::serve) is called on.
-    pub fn lanes(mut self, lanes: &Lanes) -> Self {
-        self.lanes = Some(lanes.shared());
-        self
-    }
-
     /// Serves until `shutdown` resolves and the connections are done or cut. Dropping the future
     /// cuts all connections.
     pub async fn serve<L: Listener, H: Handler>(
@@ -134,7 +124,7 @@ impl Server {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                (accepted, peer) = running.next(&mut listener) => running.spawn::<L>(accepted, peer),
+                (socket, peer) = running.next(&mut listener) => running.spawn(socket, peer),
             }
         }
         drop(listener);
@@ -155,7 +145,6 @@ struct Running<H> {
     pipeline: Arc<Pipeline<H>>,
     protocols: Protocols,
     tls: Option<Tls>,
-    lanes: lanes::Shared,
     shares: Shares<IpAddr>,
     places: Arc<Semaphore>,
     /// The connections, and apart from them the streams of those that have some.
@@ -175,7 +164,6 @@ impl<H: Handler> Running<H> {
             places: Arc::new(Semaphore::new(server.limits.max_connections)),
             pipeline: Arc::new(Pipeline::new(handler, server.limits, server.proxies)),
             tls: server.tls,
-            lanes: server.lanes.unwrap_or_else(lanes::Shared::here),
             shares: Shares::default(),
             tasks: TaskTracker::new(),
             streams,
@@ -185,12 +173,15 @@ impl<H: Handler> Running<H> {
     }
 
     /// The next connection, once there is a place for one.
-    async fn next<L: Listener>(&self, listener: &mut L) -> (L::Accepted, SocketAddr) {
+    async fn next<L: Listener>(&self, listener: &mut L) -> (L::Stream, SocketAddr) {
         drop(self.places.acquire().await);
         listen::next(listener).await
     }
 
-    fn spawn<L: Listener>(&self, accepted: L::Accepted, peer: SocketAddr) {
+    fn spawn<S>(&self, socket: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let most = if self.pipeline.proxies().trusts(peer.ip()) {
             usize::MAX
         } else {
@@ -209,18 +200,13 @@ impl<H: Handler> Running<H> {
             pipeline: Arc::clone(&self.pipeline),
             leave: self.leave.clone(),
         };
-        let (tls, protocols, cut) = (self.tls.clone(), self.protocols.clone(), self.cut.clone());
-        let on_lane = self.lanes.place();
-        let handle = on_lane.handle().clone();
-        let task = async move {
-            let _held = (share, place, on_lane);
-            // One that can't be driven is gone already, or there are no more files: so is it then.
-            let Ok(socket) = L::take_up(accepted) else { return };
-            // Boxed, as each of the layers around it would have room for it twice.
-            let serving = Box::pin(serve(connection, socket, tls, protocols));
+        // Boxed, as each of the layers around it would have room for it twice.
+        let serving = Box::pin(serve(connection, socket, self.tls.clone(), self.protocols.clone()));
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            let _held = (share, place);
             cut.run_until_cancelled(serving).await;
-        };
-        self.tasks.spawn_on(task, &handle);
+        });
     }
 
     /// Waits until all tasks are done.

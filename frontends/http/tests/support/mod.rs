@@ -85,9 +85,6 @@ impl Handler for Paths {
             "/hello" => text(StatusCode::OK, "hello"),
             "/client" => text(StatusCode::OK, context.origin().client().to_string()),
             "/base" => text(StatusCode::OK, context.origin().base_url().unwrap_or_default()),
-            "/thread" => {
-                text(StatusCode::OK, std::thread::current().name().unwrap_or_default().to_owned())
-            }
             "/panic" | "/own/panic" => panic!("on purpose"),
             "/as/ann" | "/as/bob" => match context.hold_share(&path) {
                 Ok(()) => {
@@ -167,11 +164,6 @@ impl Running {
     /// Asks the server to stop.
     pub(crate) fn ask_to_stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
-    }
-
-    /// Drops the future that serves.
-    pub(crate) fn give_up(&self) {
-        self.serving.abort();
     }
 
     pub(crate) async fn stopped(self) -> Shutdown {
