@@ -283,12 +283,6 @@ impl RepositoryPath {
     pub fn repository(&self) -> &RepositoryName {
         &self.repository
     }
-
-    /// The same text as of `Display`, for which memory is asked once: each request needs it.
-    pub(crate) fn text(&self) -> String {
-        let Self { organisation, registry, repository } = self;
-        [organisation.as_str(), registry.as_str(), repository.as_str()].join("/")
-    }
 }
 
 impl fmt::Display for RepositoryPath {

@@ -27,6 +27,8 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     // First of all: what is built takes longer than anybody waits to be told what is missing.
     if runs("http") || runs("pypi") {
         tools::wrk()?;
+    }
+    if runs("http") {
         tools::nginx()?;
     }
     if runs("http") || runs("pypi") || runs("s3") {

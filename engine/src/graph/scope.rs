@@ -100,7 +100,7 @@ impl Scope {
 
     /// How events name the repository.
     pub(crate) fn reference(&self, id: RepositoryId, path: &RepositoryPath) -> RepositoryRef {
-        RepositoryRef { id, registry: self.registry, path: path.text() }
+        RepositoryRef { id, registry: self.registry, path: path.to_string() }
     }
 }
 
@@ -112,7 +112,7 @@ impl Core {
         path: &RepositoryPath,
         action: Action,
     ) -> Result<(Arc<Scope>, Decision), Error> {
-        let text = path.text();
+        let text = path.to_string();
         let scope = if self.meta.is_shared() {
             if let Some(known) = self.known.scopes.get(text.as_str()).await {
                 // Both read at once. Where the names changed, what was decided about them is void.

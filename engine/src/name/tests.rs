@@ -140,7 +140,6 @@ proptest! {
         let text = parts.join("/");
         let path: RepositoryPath = text.parse().unwrap();
         prop_assert_eq!(path.to_string(), &*text);
-        prop_assert_eq!(path.text(), &*text);
         let json = serde_json::to_string(&path).unwrap();
         prop_assert_eq!(serde_json::from_str::<RepositoryPath>(&json).unwrap(), path.clone());
         let record = postcard::to_stdvec(&path).unwrap();

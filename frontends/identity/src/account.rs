@@ -165,12 +165,7 @@ impl AccountId {
     /// As the engine knows it.
     #[expect(clippy::missing_panics_doc, reason = "it never does")]
     pub fn principal(&self) -> PrincipalId {
-        PrincipalId::new(self.below("")).expect("a kind and a name are printable and short")
-    }
-
-    /// The same text as of `Display`, behind `above`; memory is asked for once, as each request needs it.
-    pub(crate) fn below(&self, above: &str) -> String {
-        [above, self.kind.prefix(), ":", self.name.as_str()].concat()
+        PrincipalId::new(self.to_string()).expect("a kind and a name are printable and short")
     }
 }
 
@@ -279,7 +274,6 @@ mod tests {
         for text in ["user:ann", "robot:ci-2.x_y", "robot:acme+ci", "cognito:0f-1"] {
             let id: AccountId = text.parse().unwrap();
             assert_eq!(id.to_string(), text);
-            assert_eq!(id.below("of "), format!("of {text}"));
             assert_eq!(id.principal().as_str(), text);
             let json = serde_json::to_string(&id).unwrap();
             assert_eq!(serde_json::from_str::<AccountId>(&json).unwrap(), id);

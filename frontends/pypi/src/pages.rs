@@ -8,7 +8,7 @@
 mod html;
 mod json;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ use strongroom_engine::extension::Version;
 use strongroom_engine::{Error, Repository, Revision};
 use strongroom_http::conditional::ETag;
 use strongroom_python::{FileName, ProjectName};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::error::{Failure, aside};
 use crate::negotiate::Form;
@@ -107,10 +107,8 @@ pub(crate) struct Shown {
     pub(crate) record: ProjectRecord,
     /// The files that the upstream offers and that are not here; none where it is not asked.
     pub(crate) remote: Option<Vec<RemoteFile>>,
-    /// The pages, and what the client called this server where they say it.
+    /// The pages, and what the client called this server where they say it. Held while they are made.
     rendered: Mutex<Option<(String, Arc<Both>)>>,
-    /// Held while they are made, so that it is done once.
-    rendering: tokio::sync::Mutex<()>,
 }
 
 /// A file on a page: here, or still at the upstream.
@@ -168,16 +166,6 @@ impl<'a> Listed<'a> {
 }
 
 impl Shown {
-    fn new(
-        name: ProjectName,
-        (revision, version): (Revision, Option<Version>),
-        (project, record): (Project, ProjectRecord),
-        remote: Option<Vec<RemoteFile>>,
-    ) -> Self {
-        let (rendered, rendering) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { name, revision, version, project, record, remote, rendered, rendering }
-    }
-
     /// A project with what the upstream has of it. It stands on more than a page from memory is asked
     /// for, so who makes it keeps it.
     pub(crate) fn beside(
@@ -186,7 +174,8 @@ impl Shown {
         remote: Vec<RemoteFile>,
     ) -> Self {
         let (revision, version, remote) = (Revision::default(), None, Some(remote));
-        Self::new(name.clone(), (revision, version), (project, record), remote)
+        let (name, rendered) = (name.clone(), Mutex::new(None));
+        Self { name, revision, version, project, record, remote, rendered }
     }
 
     /// Whether there is such a project, here or at the upstream.
@@ -223,22 +212,13 @@ impl Shown {
         let attested = self.project.files.iter().any(|file| file.provenance.is_some());
         let base = if attested { base_url.unwrap_or_default() } else { "" };
         let base = format!("{base}/pypi/{place}");
-        let ready = || {
-            let rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-            let same = rendered.as_ref().filter(|(of, _)| !attested || *of == base);
-            same.map(|(_, both)| Arc::clone(both))
-        };
-        if let Some(both) = ready() {
-            return Ok(both);
-        }
-        let _once = self.rendering.lock().await;
-        if let Some(both) = ready() {
-            return Ok(both);
+        let mut rendered = self.rendered.lock().await;
+        if let Some((_, both)) = rendered.as_ref().filter(|(of, _)| !attested || *of == base) {
+            return Ok(Arc::clone(both));
         }
         let (shown, of) = (Arc::clone(self), base.clone());
         let both = aside("rendering a page", move || Arc::new(shown.render(&of))).await?;
-        *self.rendered.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((base, Arc::clone(&both)));
+        *rendered = Some((base, Arc::clone(&both)));
         Ok(both)
     }
 
@@ -320,7 +300,8 @@ async fn load(
 ) -> Result<Arc<Shown>, Error> {
     let project = Project::load(repository, records).await?;
     let Seen { record, version } = seen;
-    Ok(Arc::new(Shown::new(name.clone(), (revision, version), (project, record), None)))
+    let (name, remote, rendered) = (name.clone(), None, Mutex::new(None));
+    Ok(Arc::new(Shown { name, revision, version, project, record, remote, rendered }))
 }
 
 /// The address of a file, seen from its project's page.

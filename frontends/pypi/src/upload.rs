@@ -24,7 +24,7 @@ use strongroom_python::{
     ArchiveError, AttestationError, Attestations, FileName, FormFields, Provenance, agree, inspect,
 };
 
-use crate::error::{Failure, Reply, internal};
+use crate::error::{Failure, Reply, aside, internal};
 use crate::gate::Asked;
 use crate::records::{Of, ProjectRecord, Status};
 use crate::routes::Place;
@@ -175,32 +175,27 @@ async fn judge(
     }
     let claimed = fields.digests().map_err(bad)?;
     if received.digests.others() != claimed.others() {
-        let again = tokio::task::spawn_blocking(move || {
+        let again = aside("hashing an upload", move || {
             received.rehash(claimed.others()).map(|()| received)
         });
-        received = match again.await {
-            Ok(Ok(received)) => received,
-            Ok(Err(error)) => return Err(internal(&error.to_string())),
-            Err(error) => return Err(internal(&format!("hashing an upload: {error}"))),
-        };
+        received = again.await?.map_err(|error| internal(&error.to_string()))?;
     }
     let Received { digests, file, size } = received;
     claimed.check(&digests).map_err(bad)?;
     let (limits, looked_at) = (service.settings.archive, name.clone());
-    let inspected = tokio::task::spawn_blocking(move || {
+    let inspected = aside("looking through an archive", move || {
         use std::io::Seek;
         let mut file = file;
         file.rewind().map_err(ArchiveError::Io)?;
         inspect(&looked_at, &mut file, &limits).map(|inspected| (inspected, file))
     });
-    let inspected = match inspected.await {
-        Ok(Ok((inspected, file))) => {
+    let inspected = match inspected.await? {
+        Ok((inspected, file)) => {
             content.give_back(file);
             inspected
         }
-        Ok(Err(ArchiveError::Io(error))) => return Err(internal(&error.to_string())),
-        Ok(Err(error)) => return Err(bad(error)),
-        Err(error) => return Err(internal(&format!("looking through an archive: {error}"))),
+        Err(ArchiveError::Io(error)) => return Err(internal(&error.to_string())),
+        Err(error) => return Err(bad(error)),
     };
     agree(&fields, &name, &inspected.metadata).map_err(bad)?;
     let attestations = fields.attestations().map(|json| {

@@ -104,7 +104,7 @@ pub(super) const ACCOUNTS: &str = "account/";
 pub(super) const SIGNING: &str = "signing";
 
 pub(super) fn account(id: &AccountId) -> String {
-    id.below(ACCOUNTS)
+    format!("{ACCOUNTS}{id}")
 }
 
 pub(super) fn robots_of(organisation: OrganisationId) -> String {

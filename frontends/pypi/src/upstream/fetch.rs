@@ -30,7 +30,7 @@ use super::offer::Standing;
 use super::page::RemoteFile;
 use super::rules::Rules;
 use crate::artifact::INTEGRITY;
-use crate::error::{Failure, Reply, internal};
+use crate::error::{Failure, Reply, aside, internal};
 use crate::records::{Of, ProjectRecord};
 use crate::simple::with_status;
 use crate::upload::content::{Content, Place, Received, Taking};
@@ -385,10 +385,8 @@ impl Fetch {
         file: Box<dyn Place>,
     ) -> Result<(Option<Inspected>, Box<dyn Place>), Failure> {
         let (limits, name) = (self.service.settings.archive, self.remote.name.clone());
-        let looking = tokio::task::spawn_blocking(move || look(&name, file, &limits));
-        let (found, back) = looking
-            .await
-            .map_err(|error| internal(&format!("looking through an archive: {error}")))?;
+        let looking = aside("looking through an archive", move || look(&name, file, &limits));
+        let (found, back) = looking.await?;
         match found {
             Ok(found) => Ok((Some(found), back)),
             Err(ArchiveError::Io(error)) => Err(internal(&error.to_string())),
