@@ -211,6 +211,11 @@ impl Extension {
         }
     }
 
+    /// Which state of the store is read, for a [`Memo`](crate::meta::Memo) of records.
+    pub fn revision(&self) -> Option<u64> {
+        self.core.meta.revision()
+    }
+
     /// The time by the store's clock, for events and expiry: one clock for all nodes.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         self.core.now().await

@@ -12,6 +12,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, Equivalent, Options, OptionsBuilder, Weighter};
+
 use crate::error::Error;
 use crate::graph::{Scope, StoredManifest};
 use crate::id::{OrganisationId, RepositoryId};
@@ -19,7 +22,11 @@ use crate::id::{OrganisationId, RepositoryId};
 /// How many stripes there are: a change forgets this share of the cache besides its own entries.
 const STRIPES: usize = 4096;
 /// The most names of repositories kept.
-const MAX_SCOPES: u64 = 10_000;
+pub(super) const MAX_SCOPES: usize = 10_000;
+/// What a manifest takes about, with what is kept beside it.
+const USUAL_MANIFEST: u64 = 2_048;
+/// Each has a lock and its share of the memory, which the largest manifest must fit.
+const SHARDS: usize = 8;
 /// How often a load is made again because a change overtook it, before it goes past the cache.
 const RELOADS: usize = 4;
 
@@ -33,12 +40,42 @@ struct Stamped<V> {
 /// A repository and a digest or tag in it.
 pub(crate) type ManifestKey = (RepositoryId, Arc<str>);
 
+/// As a [`ManifestKey`], to look for one.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) struct Named<'a>(pub(crate) RepositoryId, pub(crate) &'a str);
+
+impl Equivalent<ManifestKey> for Named<'_> {
+    fn equivalent(&self, (repository, reference): &ManifestKey) -> bool {
+        self.0 == *repository && *self.1 == **reference
+    }
+}
+
 /// See the page of this module.
 #[derive(Debug)]
 pub(crate) struct Cache {
     epochs: Box<[AtomicU64]>,
-    scopes: moka::future::Cache<Arc<str>, Stamped<Arc<Scope>>>,
-    manifests: moka::future::Cache<ManifestKey, Stamped<Arc<StoredManifest>>>,
+    scopes: Quick<Arc<str>, Stamped<Arc<Scope>>>,
+    manifests: Quick<ManifestKey, Stamped<Arc<StoredManifest>>, Weight>,
+}
+
+/// Counts a manifest's bytes, and what is kept beside them.
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<ManifestKey, Stamped<Arc<StoredManifest>>> for Weight {
+    fn weight(&self, _: &ManifestKey, entry: &Stamped<Arc<StoredManifest>>) -> u64 {
+        // The entry itself, its key and the maps around it.
+        const OVERHEAD: usize = 512;
+        (entry.value.bytes.len() + OVERHEAD) as u64
+    }
+}
+
+/// The settings of a cache of manifests that takes so much memory.
+pub(super) fn options(bytes: u64) -> Options {
+    let items = usize::try_from(bytes / USUAL_MANIFEST).unwrap_or(usize::MAX);
+    let mut options = OptionsBuilder::new();
+    options.shards(SHARDS).estimated_items_capacity(items).weight_capacity(bytes);
+    options.build().expect("both capacities are given")
 }
 
 /// The stripe of all names and settings of an organisation.
@@ -66,15 +103,13 @@ impl Cache {
     pub(crate) fn new(bytes: u64) -> Self {
         Self {
             epochs: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
-            scopes: moka::future::Cache::new(MAX_SCOPES),
-            manifests: moka::future::Cache::builder()
-                .weigher(|_, entry: &Stamped<Arc<StoredManifest>>| {
-                    // The entry itself, its key and the maps around it.
-                    const OVERHEAD: usize = 512;
-                    u32::try_from(entry.value.bytes.len() + OVERHEAD).unwrap_or(u32::MAX)
-                })
-                .max_capacity(bytes)
-                .build(),
+            scopes: Quick::new(MAX_SCOPES),
+            manifests: Quick::with_options(
+                options(bytes),
+                Weight,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
         }
     }
 
@@ -114,7 +149,7 @@ impl Cache {
     where
         F: Future<Output = Result<Scope, Error>>,
     {
-        if let Some(entry) = self.scopes.get(path).await {
+        if let Some(entry) = self.scopes.get(path) {
             let stripe = stripe_of_organisation(entry.value.organisation);
             if entry.epoch == self.epoch(stripe).load(Ordering::SeqCst) {
                 return Ok(entry.value);
@@ -127,7 +162,7 @@ impl Cache {
         let scope = Arc::new(Box::pin(load()).await?);
         if scope.organisation == first.organisation {
             let entry = Stamped { epoch, value: Arc::clone(&scope) };
-            self.scopes.insert(Arc::from(path), entry).await;
+            self.scopes.insert(Arc::from(path), entry);
         }
         Ok(scope)
     }
@@ -137,27 +172,29 @@ impl Cache {
     pub(crate) async fn manifest<F>(
         &self,
         repository: RepositoryId,
-        reference: &Arc<str>,
+        reference: &str,
         load: impl Fn() -> F,
     ) -> Result<Arc<StoredManifest>, Error>
     where
         F: Future<Output = Result<Arc<StoredManifest>, Error>>,
     {
-        let key = (repository, Arc::clone(reference));
         let current = self.epoch(stripe_of_reference(repository, reference));
+        let now = || current.load(Ordering::SeqCst);
+        match self.manifests.get(&Named(repository, reference)) {
+            Some(entry) if entry.epoch == now() => return Ok(entry.value),
+            _ => {}
+        }
+        let key = (repository, Arc::from(reference));
         for _ in 0..RELOADS {
-            let loaded = self.manifests.try_get_with_by_ref(&key, async {
-                let epoch = current.load(Ordering::SeqCst);
-                Box::pin(load()).await.map(|value| Stamped { epoch, value })
+            let loaded = self.manifests.get_or_insert_async(&key, async {
+                let epoch = now();
+                load().await.map(|value| Stamped { epoch, value })
             });
-            match loaded.await {
-                Ok(entry) if entry.epoch == current.load(Ordering::SeqCst) => {
-                    return Ok(entry.value);
-                }
-                Ok(_) => self.manifests.invalidate(&key).await,
-                // The error is shared with others that waited; ask for one of our own.
-                Err(_) => break,
+            let entry = Box::pin(loaded).await?;
+            if entry.epoch == now() {
+                return Ok(entry.value);
             }
+            self.manifests.remove_if(&key, |old| old.epoch == entry.epoch);
         }
         Box::pin(load()).await
     }

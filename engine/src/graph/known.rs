@@ -12,15 +12,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, Weighter};
 
 use crate::core::Core;
 use crate::error::Error;
-use crate::graph::cache::ManifestKey;
+use crate::graph::cache::{self, MAX_SCOPES, ManifestKey};
 use crate::graph::{Scope, StoredManifest};
 use crate::meta::Key;
-
-/// The most names of repositories kept.
-const MAX_SCOPES: u64 = 10_000;
 
 /// A row as it was read.
 pub(crate) type ReadRow = (Key, Option<Bytes>);
@@ -35,23 +34,33 @@ pub(crate) struct Standing<V> {
 /// See the page of this module.
 #[derive(Debug)]
 pub(crate) struct Known {
-    pub(crate) scopes: moka::future::Cache<Arc<str>, Arc<Standing<Scope>>>,
-    pub(crate) manifests: moka::future::Cache<ManifestKey, Arc<Standing<StoredManifest>>>,
+    pub(crate) scopes: Quick<Arc<str>, Arc<Standing<Scope>>>,
+    pub(crate) manifests: Quick<ManifestKey, Arc<Standing<StoredManifest>>, Weight>,
+}
+
+/// Counts a manifest's bytes, and what is kept beside them.
+#[derive(Debug, Clone)]
+pub(crate) struct Weight;
+
+impl Weighter<ManifestKey, Arc<Standing<StoredManifest>>> for Weight {
+    fn weight(&self, _: &ManifestKey, entry: &Arc<Standing<StoredManifest>>) -> u64 {
+        // The entry itself, its rows and keys, and the maps around it.
+        const OVERHEAD: usize = 1024;
+        (entry.value.bytes.len() + OVERHEAD) as u64
+    }
 }
 
 impl Known {
     /// Keeps manifests in so much memory.
     pub(crate) fn new(bytes: u64) -> Self {
         Self {
-            scopes: moka::future::Cache::new(MAX_SCOPES),
-            manifests: moka::future::Cache::builder()
-                .weigher(|_, entry: &Arc<Standing<StoredManifest>>| {
-                    // The entry itself, its rows and keys, and the maps around it.
-                    const OVERHEAD: usize = 1024;
-                    u32::try_from(entry.value.bytes.len() + OVERHEAD).unwrap_or(u32::MAX)
-                })
-                .max_capacity(bytes)
-                .build(),
+            scopes: Quick::new(MAX_SCOPES),
+            manifests: Quick::with_options(
+                cache::options(bytes),
+                Weight,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Manifests as a repository serves them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::Repository;
+use crate::graph::cache::Named;
 use crate::graph::known::{ReadRow, Standing};
 use crate::id::{Number, OrganisationId, RepositoryId};
 use crate::keys;
@@ -47,10 +49,13 @@ impl Repository {
     pub async fn stat_manifest(&self, reference: &Reference) -> Result<Arc<StoredManifest>, Error> {
         self.demand(Action::Pull)?;
         let id = self.id()?;
-        let text: Arc<str> = Arc::from(reference.to_string());
+        let text = match reference {
+            Reference::Tag(tag) => Cow::Borrowed(tag.as_str()),
+            Reference::Digest(digest) => Cow::Owned(digest.to_string()),
+        };
         let organisation = self.scope.organisation;
         if self.core.meta.is_shared() {
-            let standing = self.core.standing_manifest(organisation, id, reference, text);
+            let standing = self.core.standing_manifest(organisation, id, reference, &text);
             return Box::pin(standing).await;
         }
         let load = || self.core.load_manifest(organisation, id, reference);
@@ -95,10 +100,9 @@ impl Core {
         organisation: OrganisationId,
         repository: RepositoryId,
         reference: &Reference,
-        text: Arc<str>,
+        text: &str,
     ) -> Result<Arc<StoredManifest>, Error> {
-        let key = (repository, text);
-        if let Some(known) = self.known.manifests.get(&key).await
+        if let Some(known) = self.known.manifests.get(&Named(repository, text))
             && self.still_stands(&known.rows).await?
         {
             return Ok(Arc::clone(&known.value));
@@ -108,7 +112,7 @@ impl Core {
             let (number, rows) = self.place_of(organisation, repository, reference).await?;
             if let Some(value) = self.load_number(organisation, repository, number).await? {
                 let standing = Standing { rows, value: Arc::clone(&value) };
-                self.known.manifests.insert(key, Arc::new(standing)).await;
+                self.known.manifests.insert((repository, text.into()), Arc::new(standing));
                 return Ok(value);
             }
             // As in `load_manifest`: only where it stands still it is really gone.

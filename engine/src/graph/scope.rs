@@ -114,7 +114,7 @@ impl Core {
     ) -> Result<(Arc<Scope>, Decision), Error> {
         let text = path.to_string();
         let scope = if self.meta.is_shared() {
-            if let Some(known) = self.known.scopes.get(text.as_str()).await {
+            if let Some(known) = self.known.scopes.get(text.as_str()) {
                 // Both read at once. Where the names changed, what was decided about them is void.
                 let target = known.value.target(path);
                 let (stands, decision) = futures::join!(
@@ -127,7 +127,7 @@ impl Core {
             }
             let scope = Arc::new(self.read_scope(path).await?);
             let standing = Standing { rows: scope.rows(), value: Arc::clone(&scope) };
-            self.known.scopes.insert(text.into(), Arc::new(standing)).await;
+            self.known.scopes.insert(text.into(), Arc::new(standing));
             scope
         } else {
             self.cache.scope(&text, || self.read_scope(path)).await?

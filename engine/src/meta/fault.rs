@@ -165,6 +165,10 @@ impl<S: MetaStore> MetaStore for FaultMeta<S> {
     fn is_shared(&self) -> bool {
         self.inner.is_shared()
     }
+
+    fn revision(&self) -> Option<u64> {
+        self.inner.revision()
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ type Rows = BTreeMap<Key, Bytes>;
 #[derive(Debug)]
 pub struct MemoryStore {
     state: RwLock<State>,
+    revision: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -38,7 +40,8 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store whose time is that of `seams`.
     pub fn new(seams: &Seams) -> Self {
-        Self { state: RwLock::default(), clock: seams.clock.clone() }
+        let revision = AtomicU64::default();
+        Self { state: RwLock::default(), revision, clock: seams.clock.clone() }
     }
 
     /// Nothing in here stops half way, so a panic elsewhere leaves the rows whole.
@@ -111,6 +114,7 @@ impl MetaStore for MemoryStore {
         }
         let committed = Committed { sequences: plan.sequences };
         state.recent.insert(id, &committed);
+        self.revision.fetch_add(1, Ordering::SeqCst);
         Ok(committed)
     }
 
@@ -128,6 +132,10 @@ impl MetaStore for MemoryStore {
 
     async fn compact(&self) -> Result<u64, MetaError> {
         Ok(0)
+    }
+
+    fn revision(&self) -> Option<u64> {
+        Some(self.revision.load(Ordering::SeqCst))
     }
 }
 

@@ -16,6 +16,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
 pub mod log;
+mod memo;
 mod memory;
 mod plan;
 mod recent;
@@ -32,6 +33,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::memo::Memo;
 pub use self::memory::MemoryStore;
 pub use self::redb::{RedbOptions, RedbStore};
 pub use self::sure::commit_surely;
@@ -241,6 +243,13 @@ pub trait MetaStore: MetaRead + fmt::Debug {
     /// as soon as it has it, and only a commit's requirements or another read can tell.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Which state of the store is read: another number after each commit, before that is answered. Where
+    /// it is the same at two moments, whatever was read after the first is still so at the second. `None` where
+    /// that is not known without asking, as where other processes write.
+    fn revision(&self) -> Option<u64> {
+        None
     }
 }
 

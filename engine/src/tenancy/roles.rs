@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use crate::access::{Action, Authorizer, Caller, Decision, Principal, Role, Target};
 use crate::error::Error;
 use crate::keys;
-use crate::meta::MetaStore;
+use crate::meta::{Key, Memo, MetaStore};
 use crate::records::{MemberRecord, Record};
 
 /// All there is to ask for.
 const ACTIONS: [Action; 5] =
     [Action::List, Action::Pull, Action::Push, Action::Delete, Action::Manage];
 
-/// Decides by the roles of members (DESIGN D7), read anew for each question, so that a role that
+/// Decides by the roles of members (DESIGN D7) as they are at each question, so that a role that
 /// was taken away is gone at the next request, on every node.
 ///
 /// - A member may do what its role in the organisation or in the registry allows, whichever is more.
@@ -26,12 +26,13 @@ const ACTIONS: [Action; 5] =
 #[derive(Debug, Clone)]
 pub struct RoleAuthorizer {
     meta: Arc<dyn MetaStore>,
+    members: Arc<Memo<Key, Option<Arc<MemberRecord>>>>,
 }
 
 impl RoleAuthorizer {
     /// Decides by the records in `meta`, the store of the engine that asks.
     pub fn new(meta: Arc<dyn MetaStore>) -> Self {
-        Self { meta }
+        Self { meta, members: Arc::default() }
     }
 
     /// What the member records say of the caller.
@@ -39,10 +40,17 @@ impl RoleAuthorizer {
         &self,
         caller: &Caller,
         target: &Target<'_>,
-    ) -> Result<Option<MemberRecord>, Error> {
+    ) -> Result<Option<Arc<MemberRecord>>, Error> {
         let Principal::Known(id) = &caller.principal else { return Ok(None) };
-        let row = self.meta.get(&keys::member(target.organisation, id.as_str())).await?;
-        Ok(row.as_deref().map(MemberRecord::decode).transpose()?)
+        let key = keys::member(target.organisation, id.as_str());
+        let revision = self.meta.revision();
+        if let Some(member) = self.members.find(revision, &key) {
+            return Ok(member);
+        }
+        let row = self.meta.get(&key).await?;
+        let member = row.as_deref().map(MemberRecord::decode).transpose()?.map(Arc::new);
+        self.members.keep(revision, key, member.clone());
+        Ok(member)
     }
 }
 
@@ -70,7 +78,7 @@ impl Authorizer for RoleAuthorizer {
     ) -> Result<Decision, Error> {
         let member = self.member(caller, target).await?;
         let may = |action| {
-            granted(member.as_ref(), action, target) && caller.ceiling.allows(action, target)
+            granted(member.as_deref(), action, target) && caller.ceiling.allows(action, target)
         };
         Ok(if may(action) {
             Decision::Allowed

@@ -237,6 +237,9 @@ mod shared {
         fn is_shared(&self) -> bool {
             self.0.is_shared()
         }
+        fn revision(&self) -> Option<u64> {
+            self.0.revision()
+        }
     }
 
     #[async_trait]

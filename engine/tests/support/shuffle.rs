@@ -89,6 +89,10 @@ impl<S: MetaStore + ?Sized> MetaStore for Shuffled<S> {
     fn is_shared(&self) -> bool {
         self.inner.is_shared()
     }
+
+    fn revision(&self) -> Option<u64> {
+        self.inner.revision()
+    }
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@
 
 mod human;
 mod lines;
+mod time;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -71,7 +72,7 @@ pub fn init(format: Format, filter: &str) -> Result<Log, LogError> {
         .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
     let registry = tracing_subscriber::registry().with(filter);
     let (writer, writing) = lines::start(std::io::stderr())?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_timer(time::Time);
     match format {
         Format::Json => {
             registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()?;

@@ -74,11 +74,11 @@ pub enum PasswordError {
 
 /// What is stored of a password: a PHC string, with its own parameters and salt.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredPassword(String);
+pub struct StoredPassword(Arc<str>);
 
 impl StoredPassword {
     /// What was stored.
-    pub fn from_stored(phc: impl Into<String>) -> Self {
+    pub fn from_stored(phc: impl Into<Arc<str>>) -> Self {
         Self(phc.into())
     }
 
@@ -200,7 +200,7 @@ fn salt(entropy: &dyn Entropy) -> [u8; 16] {
 fn hash(cost: Cost, password: &[u8], salt: &[u8]) -> Result<StoredPassword, PasswordError> {
     let hash = cost.argon2()?.hash_password_with_salt(password, salt);
     let hash = hash.map_err(|error| PasswordError::Cost(error.to_string()))?;
-    Ok(StoredPassword(hash.to_string()))
+    Ok(StoredPassword::from_stored(hash.to_string()))
 }
 
 fn verify(cost: Cost, password: &[u8], stored: &StoredPassword) -> Result<Verdict, PasswordError> {

@@ -8,12 +8,13 @@
 //! name that somebody made up costs a few bytes, however long it is, and none where its address
 //! has no guesses left.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -30,7 +31,12 @@ use tokio::time::Instant;
 use crate::password::StoredPassword;
 
 /// How many passwords are remembered at most; each takes about 100 bytes.
-const CAPACITY: u64 = 10_000;
+const PASSWORDS: usize = 10_000;
+/// How many pairs without a guess left are remembered.
+const SPENT: u64 = 10_000;
+
+/// Until when each is remembered, and what was learnt by it.
+type Right<T> = HashMap<[u8; 32], (Timestamp, T)>;
 
 /// Passwords that were right a moment ago, and what was learnt by it.
 #[derive(Clone)]
@@ -38,7 +44,7 @@ pub struct PasswordCache<T = ()> {
     key: Arc<hmac::Key>,
     seams: Seams,
     remembered_for: Duration,
-    right: Cache<[u8; 32], (Timestamp, T)>,
+    right: Arc<Mutex<Right<T>>>,
 }
 
 impl PasswordCache {
@@ -57,21 +63,32 @@ impl<T: Clone + Send + Sync + 'static> PasswordCache<T> {
             key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)),
             seams,
             remembered_for,
-            right: Cache::builder().max_capacity(CAPACITY).time_to_live(remembered_for).build(),
+            right: Arc::default(),
         }
     }
 
     /// What was learnt when this password of this person was right, a moment ago, against the same
     /// stored hash.
     pub fn recall(&self, user: &str, password: &str, stored: &StoredPassword) -> Option<T> {
-        let (until, learnt) = self.right.get(&self.tag(user, password, stored))?;
-        (self.seams.clock.now() < until).then_some(learnt)
+        let (now, tag) = (self.seams.clock.now(), self.tag(user, password, stored));
+        let right = self.right();
+        right.get(&tag).filter(|(until, _)| now < *until).map(|(_, learnt)| learnt.clone())
     }
 
     /// Remembers that it is right. Only to be called after it was checked.
     pub fn remember(&self, user: &str, password: &str, stored: &StoredPassword, learnt: T) {
-        let until = self.seams.clock.now().plus(self.remembered_for);
-        self.right.insert(self.tag(user, password, stored), (until, learnt));
+        let (now, tag) = (self.seams.clock.now(), self.tag(user, password, stored));
+        let mut right = self.right();
+        // Seldom, as a password was hashed for it; and nothing stays that is worth nothing.
+        right.retain(|_, (until, _)| now < *until);
+        if right.len() >= PASSWORDS {
+            right.clear();
+        }
+        right.insert(tag, (now.plus(self.remembered_for), learnt));
+    }
+
+    fn right(&self) -> MutexGuard<'_, Right<T>> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tag(&self, user: &str, password: &str, stored: &StoredPassword) -> [u8; 32] {
@@ -187,7 +204,7 @@ impl Guesses {
             pairs: RateLimiter::dashmap_with_clock(allowances.pair.quota(), clock.clone()),
             addresses: RateLimiter::dashmap_with_clock(allowances.address.quota(), clock.clone()),
             users: RateLimiter::dashmap_with_clock(allowances.user.quota(), clock.clone()),
-            spent: Cache::new(CAPACITY),
+            spent: Cache::new(SPENT),
             hasher: RandomState::new(),
             clock,
             since_sweep: AtomicU32::new(0),

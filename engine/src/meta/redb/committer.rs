@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ::redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
@@ -56,6 +57,7 @@ type Members = Vec<(CommitId, Committed)>;
 
 pub(super) struct Committer {
     database: Arc<Slot>,
+    revision: Arc<AtomicU64>,
     opener: Opener,
     room: Option<Room>,
     queue: mpsc::Receiver<Request>,
@@ -70,12 +72,14 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(
         database: Arc<Slot>,
+        revision: Arc<AtomicU64>,
         opener: Opener,
         room: Option<Room>,
         queue: mpsc::Receiver<Request>,
     ) -> Self {
         Self {
             database,
+            revision,
             opener,
             room,
             queue,
@@ -273,7 +277,7 @@ impl Committer {
             }
             self.uncertain = None;
         }
-        *slot = Some(Opened::new(database));
+        *slot = Some(Opened::new(database, Arc::clone(&self.revision)));
         Ok(())
     }
 

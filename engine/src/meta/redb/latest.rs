@@ -5,6 +5,7 @@
 //! of a commit reads it. It holds the pages of one moment, the last, which the database has anyway.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redb::{CompactionError, Database};
 use arc_swap::ArcSwapOption;
@@ -17,11 +18,13 @@ pub(super) struct Opened {
     /// None where no transaction could be begun: then each read begins its own, and hears why that
     /// fails.
     latest: ArcSwapOption<Rows>,
+    revision: Arc<AtomicU64>,
 }
 
 impl Opened {
-    pub(super) fn new(database: Database) -> Self {
-        let opened = Self { database, latest: ArcSwapOption::empty() };
+    /// `revision` counts what is read from now on, also where the database is opened again.
+    pub(super) fn new(database: Database, revision: Arc<AtomicU64>) -> Self {
+        let opened = Self { database, latest: ArcSwapOption::empty(), revision };
         opened.advance();
         opened
     }
@@ -41,6 +44,8 @@ impl Opened {
     /// Makes what is committed now what is read from now on.
     pub(super) fn advance(&self) {
         self.latest.store(rows(&self.database).ok().map(|(_, rows)| Arc::new(rows)));
+        // Behind it: who sees the new number reads the new rows.
+        self.revision.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Refused while anybody holds rows of [`Self::rows`].

@@ -27,6 +27,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use ::redb::{
@@ -83,6 +84,7 @@ pub struct RedbStore {
     /// Taken when the store is dropped, which ends the committer.
     requests: Option<mpsc::Sender<Request>>,
     committer: Option<JoinHandle<()>>,
+    revision: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
 
@@ -142,14 +144,17 @@ impl RedbStore {
     }
 
     fn start(opener: Opener, room: Option<Room>, clock: Arc<dyn Clock>) -> Result<Self, MetaError> {
-        let database = Arc::new(RwLock::new(Some(Opened::new(opener.open()?))));
+        let revision = Arc::new(AtomicU64::default());
+        let opened = Opened::new(opener.open()?, Arc::clone(&revision));
+        let database = Arc::new(RwLock::new(Some(opened)));
         let (requests, queue) = mpsc::channel(QUEUED);
-        let committer = Committer::new(database.clone(), opener, room, queue);
+        let committer =
+            Committer::new(database.clone(), Arc::clone(&revision), opener, room, queue);
         let committer = std::thread::Builder::new()
             .name("meta-committer".into())
             .spawn(move || committer.run())
             .map_err(|error| MetaError::Unavailable(format!("no thread to commit: {error}")))?;
-        Ok(Self { database, requests: Some(requests), committer: Some(committer), clock })
+        Ok(Self { database, requests: Some(requests), committer: Some(committer), revision, clock })
     }
 
     async fn ask<T>(
@@ -330,6 +335,10 @@ impl MetaStore for RedbStore {
             Some(committer) if !committer.is_finished() => Ok(()),
             _ => Err(ended()),
         }
+    }
+
+    fn revision(&self) -> Option<u64> {
+        Some(self.revision.load(Ordering::SeqCst))
     }
 }
 

@@ -37,6 +37,34 @@ pub(super) async fn a_refused_commit_leaves_no_trace(store: Arc<dyn MetaStore>) 
     assert_eq!(count(&*store, b"count").await, 3);
 }
 
+/// Also to who reads beside: what was read in a revision that still stands is what is there.
+pub(super) async fn each_is_another_revision_before_it_is_answered(store: Arc<dyn MetaStore>) {
+    let Some(mut before) = store.revision() else { return };
+    let reading = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move {
+            let mut last = 0;
+            while last < 99 {
+                let revision = store.revision();
+                let row = store.get(b"k").await.unwrap();
+                let again = store.get(b"k").await.unwrap();
+                assert!(row == again || revision != store.revision(), "{row:?} {again:?}");
+                last = again.map_or(0, |row| std::str::from_utf8(&row).unwrap().parse().unwrap());
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for number in 0..100 {
+        let kept = (store.revision(), store.get(b"k").await.unwrap());
+        assert_eq!((store.revision(), store.get(b"k").await.unwrap()), kept);
+        store.commit(put(b"k", number.to_string())).await.unwrap();
+        let after = store.revision().unwrap();
+        assert_ne!(after, before);
+        before = after;
+    }
+    reading.await.unwrap();
+}
+
 pub(super) async fn each_requirement_holds_or_conflicts(store: Arc<dyn MetaStore>) {
     store.commit(put(b"k", "v")).await.unwrap();
     let absent = |key: &[u8]| Require::Absent(key.to_vec());

@@ -46,6 +46,7 @@ pub async fn run<S: MetaStore + 'static>(make: impl AsyncFn() -> Arc<S>) {
     commits::a_refused_commit_leaves_no_trace(make().await).await;
     commits::each_requirement_holds_or_conflicts(make().await).await;
     commits::what_is_deleted_is_gone(make().await).await;
+    commits::each_is_another_revision_before_it_is_answered(make().await).await;
     commits::counters_add_up_within_their_bound(make().await).await;
     commits::what_is_no_counter_is_not_counted(make().await).await;
     commits::what_is_too_large_is_refused(make().await).await;
@@ -114,9 +115,9 @@ fn commit() -> Commit {
 }
 
 /// A commit that writes one row.
-fn put(key: &[u8], value: &'static str) -> Commit {
+fn put(key: &[u8], value: impl Into<Bytes>) -> Commit {
     let mut commit = commit();
-    commit.put.push((key.to_vec(), Bytes::from_static(value.as_bytes())));
+    commit.put.push((key.to_vec(), value.into()));
     commit
 }
 

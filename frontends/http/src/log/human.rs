@@ -8,9 +8,11 @@ use std::fmt::{self, Debug};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::time::Time;
 
 /// The field that is what is said, and has no name in the line.
 const MESSAGE: &str = "message";
@@ -35,7 +37,7 @@ where
         if colour {
             line.write_str("\u{1b}[2m")?;
         }
-        SystemTime.format_time(&mut line)?;
+        Time.format_time(&mut line)?;
         let (paint, name) = painted(*level);
         if colour {
             write!(line, "\u{1b}[0m {paint}{name}\u{1b}[0m \u{1b}[2m{target}:\u{1b}[0m")?;

@@ -25,6 +25,10 @@ use crate::pipeline::Pipeline;
 /// The smallest table of HTTP/2 header compression that the standard lets a peer assume.
 const HEADER_TABLE: u32 = 4096;
 
+/// How many headers hyper takes by itself. The same number told to it costs each request more: it has two
+/// tables for them filled then, and else not.
+const HEADERS: usize = 100;
+
 /// How much is read at once of a body of HTTP/1.1: measured, more is slower, since it falls out of the
 /// processor's caches before it is looked at, and each connection that sends holds as much.
 const BUFFER: usize = 64 * 1024;
@@ -67,10 +71,10 @@ impl Protocols {
         let streams = Streams { tasks, cut, stall: limits.stall_timeout };
         let (mut h1, mut h2) = (http1::Builder::new(), http2::Builder::new(streams));
         // Of HTTP/1.1 our own deadlines cover all that hyper's do, which set a timer for each request.
-        h1.header_read_timeout(None)
-            .max_buf_size(BUFFER)
-            .max_headers(limits.max_headers)
-            .max_header_size(limits.max_header_size);
+        h1.header_read_timeout(None).max_buf_size(BUFFER).max_header_size(limits.max_header_size);
+        if limits.max_headers != HEADERS {
+            h1.max_headers(limits.max_headers);
+        }
         // Without a timer its time-outs do nothing, and say nothing either.
         h2.timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_streams)

@@ -33,6 +33,7 @@ use strongroom_engine::access::{Caller, Ceiling};
 use strongroom_engine::audit::{Event, EventKind};
 use strongroom_engine::extension::Extension;
 use strongroom_engine::id::OrganisationId;
+use strongroom_engine::meta::Memo;
 use strongroom_engine::seam::{Seams, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -44,6 +45,7 @@ pub use exchange::{ExchangeError, Exchanged, Grant};
 pub(crate) use sign_in::{ANONYMOUS, SignedIn, away};
 pub use tokens::NewToken;
 
+use self::records::AccountRecord;
 use crate::account::{AccountId, AccountIdError, AccountNameError};
 use crate::password::{Cost, PasswordError, Passwords};
 use crate::record::Damaged;
@@ -175,6 +177,8 @@ pub struct Embedded(Arc<Inner>);
 
 struct Inner {
     records: Extension,
+    /// The accounts that may sign in, as they are asked for with each request.
+    active: Memo<AccountId, Arc<AccountRecord>>,
     seams: Seams,
     options: Options,
     master: MasterKey,
@@ -215,6 +219,7 @@ impl Embedded {
             seen: Cache::builder().max_capacity(SEEN).time_to_live(options.remembered_for).build(),
             access,
             looked: Mutex::new(None),
+            active: Memo::default(),
             records,
             seams,
             options,

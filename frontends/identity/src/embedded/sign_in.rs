@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::HeaderValue;
@@ -15,7 +16,7 @@ use super::accounts::account;
 use super::exchange::ceiling_of;
 use super::records::{self, AccountRecord, State, TokenRecord};
 use super::subject::Subject;
-use super::{AccountsError, Embedded, tokens};
+use super::{AccountsError, Embedded, Inner, tokens};
 use crate::account::{AccountId, AccountName, Reach, TokenUse};
 use crate::challenge::{self, Refusal};
 use crate::password::{PasswordError, StoredPassword, Verdict};
@@ -180,7 +181,7 @@ impl Embedded {
     /// The account, where this password of it was right a short while ago.
     fn remembered(
         &self,
-        found: Option<&(AccountId, AccountRecord)>,
+        found: Option<&(AccountId, Arc<AccountRecord>)>,
         user: &str,
         password: &Secret,
     ) -> Option<SignedIn> {
@@ -191,7 +192,7 @@ impl Embedded {
 
     async fn by_verifying(
         &self,
-        found: Option<(AccountId, AccountRecord)>,
+        found: Option<(AccountId, Arc<AccountRecord>)>,
         user: &str,
         password: &Secret,
         origin: &Origin,
@@ -231,13 +232,13 @@ impl Embedded {
     async fn hashed_anew(
         &self,
         id: &AccountId,
-        record: AccountRecord,
+        record: Arc<AccountRecord>,
         password: &Secret,
         origin: &Origin,
-    ) -> AccountRecord {
+    ) -> Arc<AccountRecord> {
         let by = Caller { origin: origin.clone(), ..Caller::known(id.principal()) };
         match self.hash_again(&by, id, &record, password.expose()).await {
-            Ok(renewed) => renewed,
+            Ok(renewed) => Arc::new(renewed),
             Err(error) => {
                 tracing::warn!(account = %id, %error, "a password could not be hashed anew");
                 record
@@ -362,14 +363,23 @@ impl Embedded {
 
     /// What another provider calls this account.
     pub(crate) async fn alias(&self, id: &AccountId) -> Result<Option<String>, IdentityError> {
-        Ok(self.active(id).await?.and_then(|account| account.alias))
+        Ok(self.active(id).await?.and_then(|account| account.alias.clone()))
     }
 
     /// The account, where it may sign in.
-    async fn active(&self, id: &AccountId) -> Result<Option<AccountRecord>, IdentityError> {
-        match account(&self.0.records, id).await {
-            Ok((record, _)) => Ok(Some(record).filter(AccountRecord::is_open)),
-            Err(AccountsError::Unknown { .. }) => Ok(None),
+    async fn active(&self, id: &AccountId) -> Result<Option<Arc<AccountRecord>>, IdentityError> {
+        let Inner { active, records, .. } = &*self.0;
+        let revision = records.revision();
+        if let Some(record) = active.find(revision, id) {
+            return Ok(Some(record));
+        }
+        match Box::pin(account(records, id)).await {
+            Ok((record, _)) if record.is_open() => {
+                let record = Arc::new(record);
+                active.keep(revision, id.clone(), Arc::clone(&record));
+                Ok(Some(record))
+            }
+            Ok(_) | Err(AccountsError::Unknown { .. }) => Ok(None),
             Err(error) => Err(away(error)),
         }
     }
