@@ -247,7 +247,8 @@ pub trait MetaStore: MetaRead + fmt::Debug {
 
     /// Which state of the store is read: another number after each commit, before that is answered. Where
     /// it is the same at two moments, whatever was read after the first is still so at the second. `None` where
-    /// that is not known without asking, as where other processes write.
+    /// that is not known without asking, as where other processes write or, for a moment, while one state
+    /// takes the place of another.
     fn revision(&self) -> Option<u64> {
         None
     }

@@ -18,6 +18,7 @@ pub(super) struct Opened {
     /// None where no transaction could be begun: then each read begins its own, and hears why that
     /// fails.
     latest: ArcSwapOption<Rows>,
+    /// Odd while one takes the other's place: then nobody can tell which is read.
     revision: Arc<AtomicU64>,
 }
 
@@ -43,8 +44,9 @@ impl Opened {
 
     /// Makes what is committed now what is read from now on.
     pub(super) fn advance(&self) {
-        self.latest.store(rows(&self.database).ok().map(|(_, rows)| Arc::new(rows)));
-        // Behind it: who sees the new number reads the new rows.
+        let rows = rows(&self.database).ok().map(|(_, rows)| Arc::new(rows));
+        self.revision.fetch_add(1, Ordering::SeqCst);
+        self.latest.store(rows);
         self.revision.fetch_add(1, Ordering::SeqCst);
     }
 

@@ -338,7 +338,7 @@ impl MetaStore for RedbStore {
     }
 
     fn revision(&self) -> Option<u64> {
-        Some(self.revision.load(Ordering::SeqCst))
+        Some(self.revision.load(Ordering::SeqCst)).filter(|revision| revision % 2 == 0)
     }
 }
 
