@@ -4,17 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The first and the longest wait after an accept that failed for want of something.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
-
-/// How much may wait in the socket of a client on this machine. The way to it holds nothing, so what waits beyond
-/// this only falls out of the processor's caches: measured, the kernel's own up to 4 MiB cost a pull a
-/// tenth of its rate, and eight at once a third. To other machines the kernel knows best.
-const NEAR: usize = 256 * 1024;
 
 /// A place where connections come in: a TCP socket, or a stand-in of a test.
 pub trait Listener: Send + 'static {
@@ -33,17 +27,8 @@ impl Listener for TcpListener {
         // Without this a small response waits for the client's delayed acknowledgement. A socket
         // that refuses is gone already, as its first read will tell.
         let _refused = stream.set_nodelay(true);
-        if is_near(&stream, peer) {
-            let _as_it_was = set_socket_send_buffer_size(&stream, NEAR);
-        }
         Ok((stream, peer))
     }
-}
-
-/// Whether `peer` is on this machine.
-fn is_near(stream: &TcpStream, peer: SocketAddr) -> bool {
-    peer.ip().to_canonical().is_loopback()
-        || stream.local_addr().is_ok_and(|own| own.ip() == peer.ip())
 }
 
 /// The next connection, however many tries it takes. An error that belongs to one connection costs
@@ -105,16 +90,6 @@ mod tests {
         let started = Instant::now();
         next(&mut Starved { left, tries: Arc::clone(&tries), error }).await;
         (started.elapsed(), tries.load(Ordering::SeqCst))
-    }
-
-    #[tokio::test]
-    async fn little_waits_in_the_socket_of_a_client_on_this_machine() {
-        let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = Listener::accept(&mut listener).await.unwrap();
-        // Linux tells twice of what was asked for, as it counts what it keeps beside the bytes.
-        let most = rustix::net::sockopt::socket_send_buffer_size(&stream).unwrap();
-        assert!(most <= 2 * NEAR, "{most}");
     }
 
     #[tokio::test(start_paused = true)]

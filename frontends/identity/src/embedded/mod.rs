@@ -1,6 +1,6 @@
 //! The embedded provider: accounts, passwords and tokens in the engine's own stores.
 //!
-//! **Promises.** Every sign-in reads the account anew, so that who was disabled or deleted, or whose
+//! **Promises.** Every sign-in goes by the account as it is at that moment, so that who was disabled or deleted, or whose
 //! token was revoked, is out at the next request. A name is used once: who is deleted stays deleted,
 //! and nobody inherits a role. Every change has its audit line in the same commit; sign-ins have
 //! one, too: the first of each [`Options::remembered_for`], and each failure as far as guessing is
