@@ -282,6 +282,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_there_is_no_room_for_is_loaded_each_time() {
+        for bytes in [0, 1, 4_000] {
+            let cache = Cache::new(bytes);
+            let loads = AtomicUsize::new(0);
+            let load = || async {
+                loads.fetch_add(1, Ordering::SeqCst);
+                Ok(stored(&[7; 5_000]))
+            };
+            for _ in 0..3 {
+                let found = cache.manifest(REPOSITORY, "latest", load).await.unwrap();
+                assert_eq!(found.bytes.len(), 5_000);
+            }
+            assert_eq!(loads.load(Ordering::SeqCst), 3, "{bytes}");
+        }
+    }
+
+    #[tokio::test]
     async fn absence_is_not_kept() {
         let cache = Cache::new(1 << 20);
         let tag: Arc<str> = "latest".into();

@@ -1,10 +1,10 @@
 //! The embedded provider: accounts, passwords and tokens in the engine's own stores.
 //!
-//! **Promises.** Every sign-in goes by the account as it is at that moment, so that who was disabled or deleted, or whose
-//! token was revoked, is out at the next request. A name is used once: who is deleted stays deleted,
-//! and nobody inherits a role. Every change has its audit line in the same commit; sign-ins have
-//! one, too: the first of each [`Options::remembered_for`], and each failure as far as guessing is
-//! let through.
+//! **Promises.** Every sign-in goes by the account as it is at that moment, so that who was disabled or
+//! deleted, or whose token was revoked, is out at the next request. A name is used once: who is deleted
+//! stays deleted, and nobody inherits a role. Every change has its audit line in the same commit;
+//! sign-ins have one, too: the first of each [`Options::remembered_for`], and each failure as far as
+//! guessing is let through.
 //!
 //! **Never.** It keeps a password or a machine token (argon2id and SHA-256 of them only), says which
 //! part of credentials was wrong, or decides what somebody may do where.
