@@ -82,7 +82,8 @@ impl<T: Clone + Send + Sync + 'static> PasswordCache<T> {
         // Seldom, as a password was hashed for it; and nothing stays that is worth nothing.
         right.retain(|_, (until, _)| now < *until);
         if right.len() >= PASSWORDS {
-            right.clear();
+            let oldest = right.iter().min_by_key(|(_, (until, _))| *until).map(|(tag, _)| *tag);
+            oldest.and_then(|tag| right.remove(&tag));
         }
         right.insert(tag, (now.plus(self.remembered_for), learnt));
     }
