@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, Equivalent, Options, OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter};
 
 use crate::error::Error;
 use crate::graph::{Scope, StoredManifest};
@@ -55,27 +55,30 @@ impl Equivalent<ManifestKey> for Named<'_> {
 pub(crate) struct Cache {
     epochs: Box<[AtomicU64]>,
     scopes: Quick<Arc<str>, Stamped<Arc<Scope>>>,
-    manifests: Quick<ManifestKey, Stamped<Arc<StoredManifest>>, Weight>,
+    manifests: Manifests<Stamped<Arc<StoredManifest>>>,
 }
 
-/// Counts a manifest's bytes, and what is kept beside them.
-#[derive(Debug, Clone)]
-struct Weight;
+/// Manifests in bounded memory.
+pub(super) type Manifests<V> = Quick<ManifestKey, V, Weight<V>>;
 
-impl Weighter<ManifestKey, Stamped<Arc<StoredManifest>>> for Weight {
-    fn weight(&self, _: &ManifestKey, entry: &Stamped<Arc<StoredManifest>>) -> u64 {
-        // The entry itself, its key and the maps around it.
-        const OVERHEAD: usize = 512;
-        (entry.value.bytes.len() + OVERHEAD) as u64
+/// How many bytes an entry takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Weight<V>(fn(&V) -> usize);
+
+impl<V> Weighter<ManifestKey, V> for Weight<V> {
+    fn weight(&self, _: &ManifestKey, entry: &V) -> u64 {
+        (self.0)(entry) as u64
     }
 }
 
-/// The settings of a cache of manifests that takes so much memory.
-pub(super) fn options(bytes: u64) -> Options {
+/// Keeps manifests in so much memory, as `weigh` tells what each takes.
+pub(super) fn manifests<V: Clone>(bytes: u64, weigh: fn(&V) -> usize) -> Manifests<V> {
     let items = usize::try_from(bytes / USUAL_MANIFEST).unwrap_or(usize::MAX);
     let mut options = OptionsBuilder::new();
     options.shards(SHARDS).estimated_items_capacity(items).weight_capacity(bytes);
-    options.build().expect("both capacities are given")
+    let options = options.build().expect("both capacities are given");
+    let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+    Quick::with_options(options, Weight(weigh), hasher, lifecycle)
 }
 
 /// The stripe of all names and settings of an organisation.
@@ -104,12 +107,11 @@ impl Cache {
         Self {
             epochs: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             scopes: Quick::new(MAX_SCOPES),
-            manifests: Quick::with_options(
-                options(bytes),
-                Weight,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
+            manifests: manifests(bytes, |entry: &Stamped<Arc<StoredManifest>>| {
+                // The entry itself, its key and the maps around it.
+                const OVERHEAD: usize = 512;
+                entry.value.bytes.len() + OVERHEAD
+            }),
         }
     }
 
@@ -180,9 +182,10 @@ impl Cache {
     {
         let current = self.epoch(stripe_of_reference(repository, reference));
         let now = || current.load(Ordering::SeqCst);
-        match self.manifests.get(&Named(repository, reference)) {
-            Some(entry) if entry.epoch == now() => return Ok(entry.value),
-            _ => {}
+        if let Some(entry) = self.manifests.get(&Named(repository, reference))
+            && entry.epoch == now()
+        {
+            return Ok(entry.value);
         }
         let key = (repository, Arc::from(reference));
         for _ in 0..RELOADS {

@@ -12,12 +12,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, Weighter};
+use quick_cache::sync::Cache as Quick;
 
 use crate::core::Core;
 use crate::error::Error;
-use crate::graph::cache::{self, MAX_SCOPES, ManifestKey};
+use crate::graph::cache::{MAX_SCOPES, Manifests, manifests};
 use crate::graph::{Scope, StoredManifest};
 use crate::meta::Key;
 
@@ -35,19 +34,7 @@ pub(crate) struct Standing<V> {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) scopes: Quick<Arc<str>, Arc<Standing<Scope>>>,
-    pub(crate) manifests: Quick<ManifestKey, Arc<Standing<StoredManifest>>, Weight>,
-}
-
-/// Counts a manifest's bytes, and what is kept beside them.
-#[derive(Debug, Clone)]
-pub(crate) struct Weight;
-
-impl Weighter<ManifestKey, Arc<Standing<StoredManifest>>> for Weight {
-    fn weight(&self, _: &ManifestKey, entry: &Arc<Standing<StoredManifest>>) -> u64 {
-        // The entry itself, its rows and keys, and the maps around it.
-        const OVERHEAD: usize = 1024;
-        (entry.value.bytes.len() + OVERHEAD) as u64
-    }
+    pub(crate) manifests: Manifests<Arc<Standing<StoredManifest>>>,
 }
 
 impl Known {
@@ -55,12 +42,11 @@ impl Known {
     pub(crate) fn new(bytes: u64) -> Self {
         Self {
             scopes: Quick::new(MAX_SCOPES),
-            manifests: Quick::with_options(
-                cache::options(bytes),
-                Weight,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
+            manifests: manifests(bytes, |entry: &Arc<Standing<StoredManifest>>| {
+                // The entry itself, its rows and keys, and the maps around it.
+                const OVERHEAD: usize = 1024;
+                entry.value.bytes.len() + OVERHEAD
+            }),
         }
     }
 }
