@@ -68,6 +68,15 @@ impl Principal {
     }
 }
 
+impl From<&Principal> for Arc<str> {
+    fn from(principal: &Principal) -> Self {
+        match principal {
+            Principal::Known(PrincipalId(id)) => Self::clone(id),
+            Principal::Anonymous => principal.as_str().into(),
+        }
+    }
+}
+
 /// What may be done; each action that follows in a role includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -252,6 +252,8 @@ pub struct RepositoryPath {
     organisation: OrganisationName,
     registry: RegistryName,
     repository: RepositoryName,
+    /// All three. It comes last: two paths are ordered by their parts.
+    text: Arc<str>,
 }
 
 impl RepositoryPath {
@@ -261,12 +263,17 @@ impl RepositoryPath {
         registry: RegistryName,
         repository: RepositoryName,
     ) -> Result<Self, NameError> {
-        let parts = [organisation.as_str(), registry.as_str(), repository.as_str()];
-        let got = parts.iter().map(|part| part.len()).sum::<usize>() + 2;
+        let text = [organisation.as_str(), registry.as_str(), repository.as_str()].join("/");
+        let got = text.len();
         if got > MAX_PATH {
             return Err(NameError::TooLong { kind: NameKind::Path, max: MAX_PATH, got });
         }
-        Ok(Self { organisation, registry, repository })
+        Ok(Self { organisation, registry, repository, text: text.into() })
+    }
+
+    /// The path's text.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// The organisation.
@@ -287,7 +294,7 @@ impl RepositoryPath {
 
 impl fmt::Display for RepositoryPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.organisation, self.registry, self.repository)
+        f.write_str(&self.text)
     }
 }
 
@@ -303,7 +310,13 @@ impl FromStr for RepositoryPath {
         else {
             return Err(NameError::TooFewComponents { got: text.split('/').count() });
         };
-        Self::new(organisation.parse()?, registry.parse()?, repository.parse()?)
+        Ok(Self {
+            organisation: organisation.parse()?,
+            registry: registry.parse()?,
+            // Components among those looked at.
+            repository: RepositoryName(repository.into()),
+            text: text.into(),
+        })
     }
 }
 

@@ -28,7 +28,7 @@ mod trim;
 pub(crate) mod verify;
 
 pub use event::{Event, EventKind, RepositoryRef, SYSTEM, UploadEnd};
-pub(crate) use pulls::{PullLog, flush, write_early, write_waiting};
+pub(crate) use pulls::{Like, PullLog, flush, write_early, write_waiting};
 pub(crate) use refusals::RefusalLog;
 pub use trail::{TrailLine, TrailQuery};
 pub use trim::TrimReport;

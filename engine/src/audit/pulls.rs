@@ -5,14 +5,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::access::{Caller, Origin};
+use crate::access::Origin;
 use crate::audit::{Event, EventKind, RepositoryRef, refusals};
 use crate::change::{Attempt, Change};
 use crate::core::Core;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::graph::{PulledFrom, note_pulls};
-use crate::id::OrganisationId;
+use crate::id::{OrganisationId, RegistryId, RepositoryId};
 use crate::seam::Timestamp;
 
 /// The most different pulls that wait at once; the next one writes them itself.
@@ -52,43 +52,60 @@ pub(crate) struct PullLog {
     early: AtomicBool,
 }
 
-/// What makes two pulls the same. A request's own id does not: it would make every pull another.
-struct Like<'a> {
-    organisation: OrganisationId,
-    principal: &'a str,
-    origin: &'a Origin,
-    repository: &'a RepositoryRef,
-    digest: Digest,
-    tag: Option<&'a str>,
+/// A pull, by what makes two of them the same. A request's own id does not: it would make every pull
+/// another.
+#[derive(Debug)]
+pub(crate) struct Like<'a> {
+    pub(crate) organisation: OrganisationId,
+    pub(crate) principal: &'a str,
+    pub(crate) origin: &'a Origin,
+    /// As of the [`RepositoryRef`] that it makes.
+    pub(crate) repository: (RepositoryId, RegistryId, &'a str),
+    pub(crate) digest: Digest,
+    pub(crate) tag: Option<&'a str>,
 }
 
 impl Like<'_> {
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let Self { organisation, principal, origin, repository, digest, tag } = self;
-        (organisation, principal, origin.address, &origin.user_agent, repository.id, digest, tag)
+        (organisation, principal, origin.address, &origin.user_agent, repository.0, digest, tag)
             .hash(&mut hasher);
         hasher.finish()
     }
 
     fn is(&self, pull: &Pull) -> bool {
+        let repository = &pull.repository;
         pull.organisation == self.organisation
             && pull.principal == self.principal
             && pull.origin.address == self.origin.address
             && pull.origin.user_agent == self.origin.user_agent
-            && pull.repository == *self.repository
+            && (repository.id, repository.registry, &*repository.path) == self.repository
             && pull.digest == self.digest
             && pull.tag.as_deref() == self.tag
     }
 }
 
 impl Pull {
+    fn of(like: &Like<'_>) -> Self {
+        let (id, registry, path) = like.repository;
+        Self {
+            organisation: like.organisation,
+            principal: like.principal.to_owned(),
+            origin: Origin { request_id: None, ..like.origin.clone() },
+            repository: RepositoryRef { id, registry, path: path.to_owned() },
+            digest: like.digest,
+            tag: like.tag.map(str::to_owned),
+        }
+    }
+
     fn like(&self) -> Like<'_> {
+        let RepositoryRef { id, registry, path } = &self.repository;
         Like {
             organisation: self.organisation,
             principal: &self.principal,
             origin: &self.origin,
-            repository: &self.repository,
+            repository: (*id, *registry, path),
             digest: self.digest,
             tag: self.tag.as_deref(),
         }
@@ -98,17 +115,7 @@ impl Pull {
 impl PullLog {
     /// Adds a pull, and says how many different ones wait then; nothing where too many do: [`flush`]
     /// first. `now` is by the clock of the seams.
-    pub(crate) fn add(
-        &self,
-        caller: &Caller,
-        organisation: OrganisationId,
-        repository: &RepositoryRef,
-        digest: Digest,
-        tag: Option<&str>,
-        now: Timestamp,
-    ) -> Option<usize> {
-        let (principal, origin) = (caller.principal.as_str(), &caller.origin);
-        let like = Like { organisation, principal, origin, repository, digest, tag };
+    pub(crate) fn add(&self, like: &Like<'_>, now: Timestamp) -> Option<usize> {
         let hash = like.hash();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let same_hash = waiting.get_mut(&hash);
@@ -120,15 +127,8 @@ impl PullLog {
         if waiting.len() >= MAX_WAITING {
             return None;
         }
-        let pull = Pull {
-            organisation,
-            principal: principal.to_owned(),
-            origin: Origin { request_id: None, ..origin.clone() },
-            repository: repository.clone(),
-            digest,
-            tag: tag.map(str::to_owned),
-        };
-        waiting.entry(hash).or_default().push(Waiting { pull, at: now, count: 1 });
+        let first = Waiting { pull: Pull::of(like), at: now, count: 1 };
+        waiting.entry(hash).or_default().push(first);
         Some(waiting.len())
     }
 
@@ -269,7 +269,6 @@ async fn note(
 mod tests {
     use super::*;
     use crate::audit::decode_event;
-    use crate::id::{RegistryId, RepositoryId};
     use crate::keys;
     use crate::meta::{log, prefix_range};
     use crate::tests::support::{World, sha256};
@@ -278,12 +277,16 @@ mod tests {
 
     /// Adds a pull that is another one for each number.
     fn add(world: &World, number: usize) -> bool {
-        let path = "acme/main/api".to_owned();
-        let repository = RepositoryRef { id: RepositoryId(3), registry: RegistryId(2), path };
-        let digest = sha256(&number.to_be_bytes());
+        let like = Like {
+            organisation: ACME,
+            principal: world.caller.principal.as_str(),
+            origin: &world.caller.origin,
+            repository: (RepositoryId(3), RegistryId(2), "acme/main/api"),
+            digest: sha256(&number.to_be_bytes()),
+            tag: None,
+        };
         let core = &world.engine.core;
-        let now = core.seams.clock.now();
-        core.pulls.add(&world.caller, ACME, &repository, digest, None, now).is_some()
+        core.pulls.add(&like, core.seams.clock.now()).is_some()
     }
 
     async fn pulls(world: &World) -> Vec<Event> {
@@ -324,7 +327,7 @@ mod tests {
         let pull = async |by: &str| {
             let id = crate::access::PrincipalId::new(by).unwrap();
             let path = "acme/main/api".parse().unwrap();
-            let caller = Caller::known(id);
+            let caller = crate::access::Caller::known(id);
             let action = crate::access::Action::Pull;
             let opened = world.engine.repository(&caller, &path, action).await.unwrap();
             opened.manifest(&crate::name::Reference::Digest(digest)).await.unwrap();

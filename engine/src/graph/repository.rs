@@ -153,15 +153,19 @@ impl Repository {
 
     /// Notes a pull for the trail; waits for it to be written where too many wait already.
     pub(crate) async fn pulled(&self, digest: Digest, tag: Option<&str>) -> Result<(), Error> {
-        let reference = self.reference(self.id()?);
+        let like = audit::Like {
+            organisation: self.scope.organisation,
+            principal: self.caller.principal.as_str(),
+            origin: &self.caller.origin,
+            repository: (self.id()?, self.scope.registry, self.path.as_str()),
+            digest,
+            tag,
+        };
         let now = self.core.seams.clock.now();
-        let organisation = self.scope.organisation;
-        let pulls = &self.core.pulls;
         // What is read from memory alone must let others run, too: who writes these lines among them.
         consume_budget().await;
         loop {
-            let added = pulls.add(&self.caller, organisation, &reference, digest, tag, now);
-            if let Some(waiting) = added {
+            if let Some(waiting) = self.core.pulls.add(&like, now) {
                 audit::write_early(&self.core, waiting);
                 return Ok(());
             }

@@ -112,9 +112,8 @@ impl Core {
         path: &RepositoryPath,
         action: Action,
     ) -> Result<(Arc<Scope>, Decision), Error> {
-        let text = path.to_string();
         let scope = if self.meta.is_shared() {
-            if let Some(known) = self.known.scopes.get(text.as_str()) {
+            if let Some(known) = self.known.scopes.get(path.as_str()) {
                 // Both read at once. Where the names changed, what was decided about them is void.
                 let target = known.value.target(path);
                 let (stands, decision) = futures::join!(
@@ -127,10 +126,10 @@ impl Core {
             }
             let scope = Arc::new(self.read_scope(path).await?);
             let standing = Standing { rows: scope.rows(), value: Arc::clone(&scope) };
-            self.known.scopes.insert(text.into(), Arc::new(standing));
+            self.known.scopes.insert(path.as_str().into(), Arc::new(standing));
             scope
         } else {
-            self.cache.scope(&text, || self.read_scope(path)).await?
+            self.cache.scope(path.as_str(), || self.read_scope(path)).await?
         };
         let decision = self.authorizer.decide(caller, action, &scope.target(path)).await?;
         Ok((scope, decision))

@@ -31,6 +31,11 @@ impl ETag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What it is the tag of, without its quotes: the digest.
+    pub fn unquoted(&self) -> &str {
+        self.0.trim_matches('"')
+    }
 }
 
 /// What the preconditions of a request say.

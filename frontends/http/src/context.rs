@@ -6,8 +6,8 @@
 //! ([`set_route`](RequestContext::set_route)).
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::forwarded::Origin;
 use crate::limits::{Share, ShareError, Shares};
@@ -19,14 +19,14 @@ pub struct RequestContext {
     id: RequestId,
     origin: Origin,
     peer: SocketAddr,
-    principal: OnceLock<String>,
+    principal: OnceLock<Arc<str>>,
     route: OnceLock<&'static str>,
     bytes_in: AtomicU64,
     /// Whether nothing more of the request's body is to come.
     body_ended: AtomicBool,
     /// Those of all requests under way, and how many one principal may hold.
-    principals: (Shares<String>, usize),
-    share: OnceLock<Share<String>>,
+    principals: (Shares<Arc<str>>, usize),
+    share: OnceLock<Share<Arc<str>>>,
 }
 
 impl RequestContext {
@@ -41,7 +41,7 @@ impl RequestContext {
         id: RequestId,
         origin: Origin,
         peer: SocketAddr,
-        principals: (Shares<String>, usize),
+        principals: (Shares<Arc<str>>, usize),
     ) -> Self {
         Self {
             id,
@@ -72,15 +72,15 @@ impl RequestContext {
     }
 
     /// Says who asked, for the log. The first one said stands.
-    pub fn set_principal(&self, principal: impl Into<String>) {
+    pub fn set_principal(&self, principal: impl Into<Arc<str>>) {
         let _stands = self.principal.set(principal.into());
     }
 
     /// Takes one of the places that a principal has, until the request is over. Answer 429 where
     /// there is none: to be called once it is known who asks, before any work is done for them.
-    pub fn hold_share(&self, principal: &str) -> Result<(), ShareError> {
+    pub fn hold_share(&self, principal: impl Into<Arc<str>>) -> Result<(), ShareError> {
         let (shares, most) = &self.principals;
-        let share = shares.take(principal.to_owned(), usize::MAX, *most)?;
+        let share = shares.take(principal.into(), usize::MAX, *most)?;
         // A request has one principal: a second share would be given back at once.
         let _stands = self.share.set(share);
         Ok(())
@@ -88,7 +88,7 @@ impl RequestContext {
 
     /// Who asked, if a frontend said so.
     pub fn principal(&self) -> Option<&str> {
-        self.principal.get().map(String::as_str)
+        self.principal.get().map(AsRef::as_ref)
     }
 
     /// Says which route it was, for log and metrics: a name from the code, never text of the

@@ -9,6 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+/// The longest host, with its port.
+const MAX_HOST: usize = 255;
+
 /// The longest chain of proxies that is followed.
 const MAX_HOPS: usize = 32;
 
@@ -44,7 +47,7 @@ impl TrustedProxies {
         let mut origin = Origin {
             client: peer.ip().to_canonical(),
             scheme: if tls { Scheme::Https } else { Scheme::Http },
-            host: host.and_then(valid_host),
+            host: host.filter(|host| host.len() <= MAX_HOST).map(str::to_owned),
             via_proxy: false,
         };
         if !self.trusts(peer.ip()) {
@@ -102,6 +105,7 @@ impl Scheme {
 pub struct Origin {
     client: IpAddr,
     scheme: Scheme,
+    /// Looked at where it is asked for: most requests name it in vain.
     host: Option<String>,
     via_proxy: bool,
 }
@@ -119,7 +123,7 @@ impl Origin {
 
     /// The host, and port if any, that the client named; `None` where it named none that is one.
     pub fn host(&self) -> Option<&str> {
-        self.host.as_deref()
+        self.host.as_deref().filter(|host| is_host(host))
     }
 
     /// Whether a trusted proxy delivered the request.
@@ -129,7 +133,7 @@ impl Origin {
 
     /// `scheme://host`, to build absolute URLs for this client.
     pub fn base_url(&self) -> Option<String> {
-        self.host.as_ref().map(|host| format!("{}://{host}", self.scheme.as_str()))
+        self.host().map(|host| format!("{}://{host}", self.scheme.as_str()))
     }
 }
 
@@ -182,12 +186,17 @@ fn node_address(text: &str) -> Option<IpAddr> {
 }
 
 /// A host and port that may stand in a URL that we build: no user, no path, no odd byte.
-fn valid_host(text: &str) -> Option<String> {
+fn is_host(text: &str) -> bool {
     let fit =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    let authority: http::uri::Authority =
-        (text.len() <= 255 && text.bytes().all(fit)).then(|| text.parse().ok())??;
-    (!authority.host().is_empty()).then(|| authority.as_str().to_owned())
+    let read = |text: &str| text.parse::<http::uri::Authority>().ok();
+    text.len() <= MAX_HOST
+        && text.bytes().all(fit)
+        && read(text).is_some_and(|authority| !authority.host().is_empty())
+}
+
+fn valid_host(text: &str) -> Option<String> {
+    is_host(text).then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ pub(crate) fn request(record: &Record, took: Duration) {
 pub(crate) fn panicked(context: &RequestContext, message: &str) {
     tracing::error!(
         request_id = context.id().as_str(),
-        message = &*clean(message),
+        panic = &*clean(message),
         "a handler panicked"
     );
 }

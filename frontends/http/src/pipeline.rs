@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -37,7 +37,7 @@ pub(crate) struct Pipeline<H> {
     limits: Limits,
     proxies: TrustedProxies,
     requests: Shares<IpAddr>,
-    principals: Shares<String>,
+    principals: Shares<Arc<str>>,
     metrics: Arc<RequestMetrics>,
 }
 
@@ -128,7 +128,7 @@ impl<H: Handler> Pipeline<H> {
         let idle = self.limits.body_idle_timeout;
         let request = request.map(|body| RequestBody::incoming(body, Arc::clone(context), idle));
         // The call itself may panic too, not only the future that it returns.
-        let handling = async { self.handler.handle(request, Arc::clone(context)).await };
+        let handling = pin!(async { self.handler.handle(request, Arc::clone(context)).await });
         AssertUnwindSafe(handling).catch_unwind().await.unwrap_or_else(|panic| {
             log::panicked(context, message_of(&*panic));
             metrics::panicked();

@@ -16,7 +16,8 @@ pub struct RequestId(String);
 impl RequestId {
     /// A new id, which sorts by time.
     pub fn generate() -> Self {
-        Self(uuid::Uuid::now_v7().simple().to_string())
+        let mut text = uuid::Uuid::encode_buffer();
+        Self(uuid::Uuid::now_v7().simple().encode_lower(&mut text).to_owned())
     }
 
     /// The id that a trusted proxy gave in its header, if it gave one that is fit to be repeated.

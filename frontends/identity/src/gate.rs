@@ -7,6 +7,7 @@
 //! an [`Access`](crate::Access) for each of its routes, and its protocol's errors.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::USER_AGENT;
@@ -60,8 +61,8 @@ pub async fn admit(
     let credentials = Credentials::from_headers(headers)?;
     let vouched = identity.authenticate(&credentials, origin(headers, context)).await?;
     let admitted = Admitted { vouched, shown: credentials != Credentials::None };
-    let principal = admitted.vouched.caller.principal.as_str();
-    context.set_principal(principal);
+    let principal = Arc::<str>::from(&admitted.vouched.caller.principal);
+    context.set_principal(Arc::clone(&principal));
     if !admitted.is_anonymous() {
         // Nobody's requests are bounded by their address alone.
         context.hold_share(principal)?;

@@ -2,8 +2,8 @@
 //!
 //! **Promises.** A client that sends Basic with each request costs one argon2 in
 //! [`PasswordCache::new`]'s time, not one a request; what is remembered is a keyed hash under a key
-//! that only this process has, and over the stored hash as well, so that a changed password is
-//! unknown at once. Guesses are limited per address, per person and address, and per person; only what
+//! that only this process has, and with it the stored hash that it was right against, so that a changed
+//! password is unknown at once. Guesses are limited per address, per person and address, and per person; only what
 //! was not remembered counts, so an attacker doesn't lock out whoever is signed in already. A
 //! name that somebody made up costs a few bytes, however long it is, and none where its address
 //! has no guesses left.
@@ -35,8 +35,14 @@ const PASSWORDS: usize = 10_000;
 /// How many pairs without a guess left are remembered.
 const SPENT: u64 = 10_000;
 
-/// Until when each is remembered, and what was learnt by it.
-type Right<T> = HashMap<[u8; 32], (Timestamp, T)>;
+/// What is remembered of a password that was right.
+struct Right<T> {
+    until: Timestamp,
+    /// Against which hash it was.
+    stored: StoredPassword,
+    /// What was learnt by it.
+    learnt: T,
+}
 
 /// Passwords that were right a moment ago, and what was learnt by it.
 #[derive(Clone)]
@@ -44,7 +50,7 @@ pub struct PasswordCache<T = ()> {
     key: Arc<hmac::Key>,
     seams: Seams,
     remembered_for: Duration,
-    right: Arc<Mutex<Right<T>>>,
+    right: Arc<Mutex<HashMap<[u8; 32], Right<T>>>>,
 }
 
 impl PasswordCache {
@@ -70,31 +76,33 @@ impl<T: Clone + Send + Sync + 'static> PasswordCache<T> {
     /// What was learnt when this password of this person was right, a moment ago, against the same
     /// stored hash.
     pub fn recall(&self, user: &str, password: &str, stored: &StoredPassword) -> Option<T> {
-        let (now, tag) = (self.seams.clock.now(), self.tag(user, password, stored));
+        let (now, tag) = (self.seams.clock.now(), self.tag(user, password));
         let right = self.right();
-        right.get(&tag).filter(|(until, _)| now < *until).map(|(_, learnt)| learnt.clone())
+        let known = right.get(&tag).filter(|right| now < right.until && right.stored == *stored);
+        known.map(|right| right.learnt.clone())
     }
 
     /// Remembers that it is right. Only to be called after it was checked.
     pub fn remember(&self, user: &str, password: &str, stored: &StoredPassword, learnt: T) {
-        let (now, tag) = (self.seams.clock.now(), self.tag(user, password, stored));
+        let (now, tag) = (self.seams.clock.now(), self.tag(user, password));
         let mut right = self.right();
         // Seldom, as a password was hashed for it; and nothing stays that is worth nothing.
-        right.retain(|_, (until, _)| now < *until);
+        right.retain(|_, right| now < right.until);
         if right.len() >= PASSWORDS {
-            let oldest = right.iter().min_by_key(|(_, (until, _))| *until).map(|(tag, _)| *tag);
+            let oldest = right.iter().min_by_key(|(_, right)| right.until).map(|(tag, _)| *tag);
             oldest.and_then(|tag| right.remove(&tag));
         }
-        right.insert(tag, (now.plus(self.remembered_for), learnt));
+        let (until, stored) = (now.plus(self.remembered_for), stored.clone());
+        right.insert(tag, Right { until, stored, learnt });
     }
 
-    fn right(&self) -> MutexGuard<'_, Right<T>> {
+    fn right(&self) -> MutexGuard<'_, HashMap<[u8; 32], Right<T>>> {
         self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tag(&self, user: &str, password: &str, stored: &StoredPassword) -> [u8; 32] {
+    fn tag(&self, user: &str, password: &str) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
-        for part in [user, password, stored.as_str()] {
+        for part in [user, password] {
             // Lengths first: other parts never add up to the same bytes (THREATS B12).
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -279,6 +287,17 @@ mod tests {
         assert!(cache.knows("jo", "p", &stored("h")));
         clock.advance(Duration::from_secs(1));
         assert!(!cache.knows("jo", "p", &stored("h")));
+    }
+
+    #[test]
+    fn where_too_many_are_remembered_the_oldest_is_forgotten() {
+        let (cache, clock) = cache();
+        for number in 0..=PASSWORDS {
+            cache.remember(&number.to_string(), "p", &stored("h"), ());
+            clock.advance(Duration::from_millis(1));
+        }
+        assert!(!cache.knows("0", "p", &stored("h")));
+        assert!((1..=PASSWORDS).all(|number| cache.knows(&number.to_string(), "p", &stored("h"))));
     }
 
     #[test]

@@ -5,18 +5,15 @@ use http::{HeaderMap, StatusCode};
 use strongroom_engine::digest::Digest;
 use strongroom_engine::{BlobInfo, Repository};
 use strongroom_http::blob::{self, BYTES, Redirects, Served};
-use strongroom_http::conditional::{self, Precondition};
+use strongroom_http::conditional::{self, ETag, Precondition};
 
 use crate::Input;
 use crate::error::{Code, Failure};
 use crate::reply::{CONTENT_DIGEST, Reply};
 
 /// The answer that the preconditions of a request ask for in place of the content.
-pub(crate) fn precondition(headers: &HeaderMap, digest: &Digest) -> Option<Reply> {
-    if !conditional::is_conditional(headers) {
-        return None;
-    }
-    match conditional::check(headers, Some(&blob::etag(digest))) {
+pub(crate) fn precondition(headers: &HeaderMap, etag: &ETag) -> Option<Reply> {
+    match conditional::check(headers, Some(etag)) {
         Precondition::Holds => None,
         Precondition::NotModified => Some(Reply::new(StatusCode::NOT_MODIFIED)),
         Precondition::Failed => Some(Reply::new(StatusCode::PRECONDITION_FAILED)),
@@ -30,11 +27,12 @@ pub(crate) async fn head(
     input: &Input,
 ) -> Result<Reply, Failure> {
     let BlobInfo { size, .. } = repository.stat_blob(digest).await?;
-    let reply = precondition(&input.headers, digest).unwrap_or_else(|| {
+    let etag = blob::etag(digest);
+    let reply = precondition(&input.headers, &etag).unwrap_or_else(|| {
         Reply::new(StatusCode::OK).with_static(CONTENT_TYPE, BYTES).with(CONTENT_LENGTH, size)
     });
     let mut headers = HeaderMap::new();
-    blob::describe(&mut headers, &blob::etag(digest));
+    blob::describe(&mut headers, &etag);
     Ok(reply.with_all(headers).with(CONTENT_DIGEST, digest))
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn get(
     // Who has it already pulls nothing, and so there is no line of a pull.
     if conditional::is_conditional(&input.headers) {
         let manifest = repository.stat_manifest(reference).await?;
-        if precondition(&input.headers, &manifest.digest).is_some() {
+        if precondition(&input.headers, &etag(&manifest.digest)).is_some() {
             return Ok(described(&manifest, reference, &input.headers));
         }
     }
@@ -56,15 +56,16 @@ fn described(manifest: &Arc<StoredManifest>, reference: &Reference, headers: &He
         Reference::Tag(_) => REVALIDATE,
         Reference::Digest(_) => IMMUTABLE,
     };
-    precondition(headers, &manifest.digest)
+    let etag = etag(&manifest.digest);
+    precondition(headers, &etag)
         .unwrap_or_else(|| {
             Reply::new(StatusCode::OK)
-                .with(CONTENT_TYPE, &manifest.media_type)
-                .with(CONTENT_LENGTH, manifest.bytes.len())
+                .with_text(CONTENT_TYPE, &manifest.media_type)
+                .with_value(CONTENT_LENGTH, manifest.bytes.len().into())
                 .body(manifest.bytes.clone())
         })
-        .with(CONTENT_DIGEST, manifest.digest)
-        .with(ETAG, etag(&manifest.digest).as_str())
+        .with_text(CONTENT_DIGEST, etag.unquoted())
+        .with_text(ETAG, etag.as_str())
         .with_static(CACHE_CONTROL, caching)
 }
 

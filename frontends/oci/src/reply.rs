@@ -46,6 +46,12 @@ impl Reply {
         self.with_value(name, value.expect("names, digests and numbers are visible ASCII"))
     }
 
+    /// Adds a header whose value is text, of visible ASCII as in [`Self::with`].
+    pub(crate) fn with_text(self, name: HeaderName, value: &str) -> Self {
+        let value = HeaderValue::from_str(value);
+        self.with_value(name, value.expect("names, digests and media types are visible ASCII"))
+    }
+
     pub(crate) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self

@@ -3,7 +3,7 @@
 //! As tracing's own, but that a value is looked through once and then written as it is where nothing of
 //! it must be escaped: there is a line for each request, and formatting it was a tenth of the small ones.
 
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -16,6 +16,9 @@ use super::time::Time;
 
 /// The field that is what is said, and has no name in the line.
 const MESSAGE: &str = "message";
+
+/// Room for what most lines say.
+const TYPICAL: usize = 512;
 
 /// Writes events as such lines; in colour where the writer takes it.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +49,10 @@ where
                 line.write_str(part)?;
             }
         }
-        let mut said = Said { line, result: Ok(()) };
-        event.record(&mut Message(&mut said));
+        let mut said = Said(String::with_capacity(TYPICAL));
         event.record(&mut said);
-        said.result?;
-        said.line.write_char('\n')
+        said.0.push('\n');
+        line.write_str(&said.0)
     }
 }
 
@@ -65,64 +67,58 @@ fn painted(level: Level) -> (&'static str, &'static str) {
     }
 }
 
-/// The values of an event, on their way into its line.
-struct Said<'a> {
-    line: Writer<'a>,
-    /// The first failure: nothing is written after it.
-    result: fmt::Result,
-}
+/// What an event says, then its values: put together here and written at once, which costs less than to
+/// write each part.
+struct Said(String);
 
-impl Said<'_> {
-    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.result.is_err() || field.name() == MESSAGE {
-            return;
-        }
-        let line = &mut self.line;
+impl Said {
+    fn name(&mut self, field: &Field) {
         let name = field.name().strip_prefix("r#").unwrap_or(field.name());
-        self.result = [" ", name, "="]
-            .into_iter()
-            .try_for_each(|part| line.write_str(part))
-            .and_then(|()| value(line));
+        for part in [" ", name, "="] {
+            self.0.push_str(part);
+        }
+    }
+
+    /// What is said, which tracing's macros put before the values.
+    fn say(&mut self, message: impl fmt::Display) {
+        let _infallible = write!(self.0, " {message}");
     }
 }
 
-impl Visit for Said<'_> {
+impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, |line| {
-            // What `Debug` leaves as it is.
-            let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
-            if !value.bytes().all(plain) {
-                return write!(line, "{value:?}");
+        if field.name() == MESSAGE {
+            return self.say(value);
+        }
+        self.name(field);
+        // What `Debug` leaves as it is.
+        let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+        if value.bytes().all(plain) {
+            for part in ["\"", value, "\""] {
+                self.0.push_str(part);
             }
-            ["\"", value, "\""].into_iter().try_for_each(|part| line.write_str(part))
-        });
+        } else {
+            let _infallible = write!(self.0, "{value:?}");
+        }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, |line| write!(line, "{value}"));
+        self.name(field);
+        let _infallible = write!(self.0, "{value}");
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, |line| line.write_str(if value { "true" } else { "false" }));
+        self.name(field);
+        self.0.push_str(if value { "true" } else { "false" });
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field, |line| write!(line, "{value:?}"));
-    }
-}
-
-/// What is said comes first, wherever it stands among the values.
-struct Message<'a, 'b>(&'a mut Said<'b>);
-
-impl Visit for Message<'_, '_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == MESSAGE && self.0.result.is_ok() {
-            self.0.result = write!(self.0.line, " {value:?}");
+        if field.name() == MESSAGE {
+            return self.say(format_args!("{value:?}"));
         }
+        self.name(field);
+        // To a string fails only what itself has an error to show; the line is written all the same.
+        let _shown = write!(self.0, "{value:?}");
     }
 }
 

@@ -113,7 +113,10 @@ impl<H: Handler> Connection<H> {
             let (peer, tls) = (self.peer, self.tls);
             service_fn(move |request| {
                 let (pipeline, activity) = (Arc::clone(&pipeline), activity.clone());
-                async move { Ok::<_, Infallible>(pipeline.run(request, peer, tls, &activity).await) }
+                // A place of its own: hyper moves it twice, and it is some kilobytes.
+                Box::pin(async move {
+                    Ok::<_, Infallible>(pipeline.run(request, peer, tls, &activity).await)
+                })
             })
         };
         if h2 {

@@ -86,7 +86,7 @@ impl Handler for Paths {
             "/client" => text(StatusCode::OK, context.origin().client().to_string()),
             "/base" => text(StatusCode::OK, context.origin().base_url().unwrap_or_default()),
             "/panic" | "/own/panic" => panic!("on purpose"),
-            "/as/ann" | "/as/bob" => match context.hold_share(&path) {
+            "/as/ann" | "/as/bob" => match context.hold_share(path.as_str()) {
                 Ok(()) => {
                     self.seen.reached.notify_one();
                     self.seen.release.notified().await;
