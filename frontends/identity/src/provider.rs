@@ -7,6 +7,7 @@
 //! [`IdentityError::Unavailable`], never a pass and never anonymous.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -78,7 +79,7 @@ pub enum Sought {
     /// For all that their owner may do.
     Everything,
     /// A token, for these.
-    Only(Vec<Scope>),
+    Only(Arc<[Scope]>),
 }
 
 impl Sought {
@@ -87,9 +88,7 @@ impl Sought {
         let Self::Only(scopes) = self else { return true };
         scopes.iter().any(|scope| {
             let here = match &scope.resource {
-                Resource::Repository(name) => {
-                    name.parse::<RepositoryPath>().is_ok_and(|named| named == *path)
-                }
+                Resource::Repository(name) => **name == *path.as_str(),
                 Resource::Catalog => false,
             };
             here && match action {

@@ -7,10 +7,11 @@
 //!
 //! **Never.** It says why a token is refused to whoever sent it: that is for the log.
 
+pub(crate) mod ceiling;
 mod known;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use strongroom_engine::access::Ceiling;
 use strongroom_engine::seam::Seams;
 
 use known::{Good, Known};
@@ -126,10 +128,12 @@ pub struct Granted {
     pub subject: String,
     /// What it grants: at most this, of what its subject may do.
     pub scopes: Vec<Scope>,
-    /// What was asked for with it and is not granted: no other token will grant that.
-    pub refused: Vec<Scope>,
+    /// What was asked for with it, and what of that is not granted no other token will grant.
+    pub sought: Arc<[Scope]>,
     /// Its own name, for the audit trail.
     pub id: String,
+    /// See [`Granted::ceiling`].
+    ceiling: OnceLock<Ceiling>,
 }
 
 /// A token as the endpoint gives it.
@@ -258,7 +262,7 @@ impl Tokens {
     }
 
     /// What `token` says, if it is good.
-    pub fn verify(&self, token: &str) -> Result<Granted, TokenError> {
+    pub fn verify(&self, token: &str) -> Result<Arc<Granted>, TokenError> {
         // Nothing is split, decoded or copied before this.
         if token.len() > MAX_LENGTH {
             return Err(TokenError::TooLong);
@@ -266,7 +270,7 @@ impl Tokens {
         let (name, keys) = (known::name(token), self.keys.load_full());
         if let Some(good) = self.known.find(&name, &keys) {
             good.times.check(self.now())?;
-            return Ok(good.granted.clone());
+            return Ok(Arc::clone(&good.granted));
         }
         let mut parts = token.split('.');
         let header = parts.next().unwrap_or_default();
@@ -280,7 +284,8 @@ impl Tokens {
         }
         let key = keys.find(&header.kid).ok_or(TokenError::UnknownKey)?;
         let (times, granted) = self.check(signed_claims(token, key)?)?;
-        self.known.add(name, Good { keys, times, granted: granted.clone() });
+        let granted = Arc::new(granted);
+        self.known.add(name, Good { keys, times, granted: Arc::clone(&granted) });
         Ok(granted)
     }
 
@@ -297,12 +302,14 @@ impl Tokens {
         if claims.is_too_much() {
             return Err(TokenError::Form);
         }
-        let scopes = |access: &[Access]| access.iter().filter_map(Access::scope).collect();
+        let scopes = claims.access.iter().filter_map(Access::scope);
+        let sought = claims.access.iter().chain(&claims.refused).filter_map(Access::scope);
         let granted = Granted {
-            scopes: scopes(&claims.access),
-            refused: scopes(&claims.refused),
+            scopes: scopes.collect(),
+            sought: sought.collect(),
             subject: claims.sub,
             id: claims.jti,
+            ceiling: OnceLock::new(),
         };
         Ok((times, granted))
     }

@@ -5,9 +5,7 @@
 //! with each request. What was asked for beyond the credentials' reach stands in it, too, so that
 //! nobody is sent for another token that would be the same.
 
-use std::sync::Arc;
-
-use strongroom_engine::access::{self, Action, Caller, Ceiling, Origin, Target};
+use strongroom_engine::access::{Caller, Ceiling, Origin, Target};
 use strongroom_engine::id::OrganisationId;
 use strongroom_engine::name::RepositoryPath;
 use strongroom_http::auth::{Credentials, Secret};
@@ -20,6 +18,7 @@ use crate::provider::IdentityError;
 use crate::scope::{Actions, Resource, Scope};
 use crate::secret::MachineToken;
 use crate::token::Issued;
+use crate::token::ceiling::{ACTIONS, catalog_of};
 
 /// What is shown for an access token.
 #[derive(Debug, Clone)]
@@ -159,13 +158,6 @@ impl Embedded {
     }
 }
 
-/// Each action of a scope with what the engine calls it.
-const ACTIONS: [(Actions, Action); 3] = [
-    (Actions { pull: true, push: false, delete: false }, Action::Pull),
-    (Actions { pull: false, push: true, delete: false }, Action::Push),
-    (Actions { pull: false, push: false, delete: true }, Action::Delete),
-];
-
 /// What of `scopes` lies under the ceiling.
 fn within(ceiling: &Ceiling, scopes: &[Scope]) -> Vec<Scope> {
     if *ceiling == Ceiling::Unlimited {
@@ -208,53 +200,4 @@ fn beyond(asked: &[Scope], granted: &[Scope]) -> Vec<Scope> {
         Scope { resource: scope.resource.clone(), actions: scope.actions.without(given) }
     };
     asked.iter().map(rest).filter(|scope| !scope.actions.is_empty()).collect()
-}
-
-/// Where what lies under the ceiling may be listed.
-fn catalog_of(ceiling: &Ceiling) -> Vec<access::Grant> {
-    let everywhere = access::Grant {
-        organisation: None,
-        registry: None,
-        repository: None,
-        below: false,
-        actions: vec![Action::List],
-    };
-    match ceiling {
-        Ceiling::Unlimited => vec![everywhere],
-        Ceiling::Grants(grants) => {
-            let listing = grants.iter().filter(|grant| grant.actions.contains(&Action::List));
-            let only = |grant: &access::Grant| access::Grant {
-                actions: vec![Action::List],
-                ..grant.clone()
-            };
-            listing.map(only).collect()
-        }
-    }
-}
-
-/// The ceiling that the scopes of an access token are, which was given for credentials under
-/// `credentials`.
-pub(super) fn ceiling_of(scopes: &[Scope], credentials: &Ceiling) -> Ceiling {
-    let grants = scopes.iter().flat_map(|scope| match &scope.resource {
-        Resource::Catalog if scope.actions.is_empty() => Vec::new(),
-        Resource::Catalog => catalog_of(credentials),
-        Resource::Repository(name) => repository_grant(name, scope.actions).into_iter().collect(),
-    });
-    Ceiling::Grants(grants.collect::<Arc<[_]>>())
-}
-
-fn repository_grant(name: &str, granted: Actions) -> Option<access::Grant> {
-    let path: RepositoryPath = name.parse().ok()?;
-    let named = ACTIONS.into_iter().filter(|(one, _)| granted.and(*one) == *one);
-    let mut actions: Vec<_> = named.map(|(_, action)| action).collect();
-    if granted.pull {
-        actions.push(Action::List);
-    }
-    Some(access::Grant {
-        organisation: Some(path.organisation().clone()),
-        registry: Some(path.registry().clone()),
-        repository: Some(path.repository().clone()),
-        below: false,
-        actions,
-    })
 }

@@ -13,7 +13,6 @@ use strongroom_engine::extension::Batch;
 use strongroom_http::auth::{Credentials, Secret};
 
 use super::accounts::account;
-use super::exchange::ceiling_of;
 use super::records::{self, AccountRecord, State, TokenRecord};
 use super::subject::Subject;
 use super::{AccountsError, Embedded, Inner, tokens};
@@ -319,9 +318,9 @@ impl Embedded {
             tracing::debug!(%error, "an access token is refused");
             IdentityError::Wrong
         })?;
-        let sought = Sought::Only(granted.scopes.iter().chain(&granted.refused).cloned().collect());
         let vouched = |caller, credentials: &Ceiling| {
-            let ceiling = ceiling_of(&granted.scopes, credentials);
+            let ceiling = granted.ceiling(credentials);
+            let sought = Sought::Only(Arc::clone(&granted.sought));
             Vouched { caller: Caller { origin, ceiling, ..caller }, sought }
         };
         if granted.subject == ANONYMOUS {

@@ -1,5 +1,6 @@
 //! The keys that sign access tokens: made, kept sealed, and rotated.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_engine::Error;
@@ -104,7 +105,7 @@ impl Embedded {
     pub(super) async fn verify_access(
         &self,
         token: &str,
-    ) -> Result<Result<Granted, TokenError>, AccountsError> {
+    ) -> Result<Result<Arc<Granted>, TokenError>, AccountsError> {
         let answer = self.0.access.verify(token);
         if !matches!(answer, Err(TokenError::UnknownKey)) {
             return Ok(answer);

@@ -28,7 +28,7 @@ pub(super) fn name(token: &str) -> Name {
 pub(super) struct Good {
     pub(super) keys: Arc<KeySet>,
     pub(super) times: Times,
-    pub(super) granted: Granted,
+    pub(super) granted: Arc<Granted>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +52,8 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::super::TokenKey;
     use super::*;
 
@@ -64,11 +66,12 @@ mod tests {
             let granted = Granted {
                 subject: String::new(),
                 scopes: Vec::new(),
-                refused: Vec::new(),
+                sought: Arc::default(),
                 id: String::new(),
+                ceiling: OnceLock::new(),
             };
             let times = Times { begins: 0, ends: 1 };
-            let good = Good { keys: Arc::clone(&ours), times, granted };
+            let good = Good { keys: Arc::clone(&ours), times, granted: Arc::new(granted) };
             known.add(name(&number.to_string()), good);
             assert!(known.0.lock().unwrap().len() <= MAX_KNOWN);
             assert!(known.find(&name(&number.to_string()), &ours).is_some());

@@ -68,7 +68,7 @@ fn bearer(token: &str) -> Vouched {
     let sought = format!("repository:{organisation}/{registry}/{repository}:{sought}");
     Vouched {
         caller: Caller { ceiling: Ceiling::Grants(Arc::new([grant])), ..caller },
-        sought: Sought::Only(scope::parse([sought.as_str()]).unwrap()),
+        sought: Sought::Only(scope::parse([sought.as_str()]).unwrap().into()),
     }
 }
 
