@@ -390,8 +390,11 @@ impl Embedded {
     /// Whether this is the name of a user of the installation's own, who may be shut out or deleted.
     pub(crate) async fn has_user(&self, user: &str) -> Result<bool, IdentityError> {
         let Ok(name) = user.parse::<AccountName>() else { return Ok(false) };
-        let key = records::account(&AccountId::user(name));
-        Ok(self.0.records.get(key).await.map_err(away)?.is_some())
+        let (id, Inner { active, records, .. }) = (AccountId::user(name), &*self.0);
+        if active.find(records.revision(), &id).is_some() {
+            return Ok(true);
+        }
+        Ok(records.get(records::account(&id)).await.map_err(away)?.is_some())
     }
 
     /// Sign-ins of one name wait here for each other.
