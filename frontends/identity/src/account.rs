@@ -1,6 +1,6 @@
 //! Accounts and tokens as everybody sees them: names, states, bounds; no secret is in any of them.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -165,10 +165,7 @@ impl AccountId {
     /// As the engine knows it.
     #[expect(clippy::missing_panics_doc, reason = "it never does")]
     pub fn principal(&self) -> PrincipalId {
-        let mut text =
-            String::with_capacity(self.kind.prefix().len() + 1 + self.name.as_str().len());
-        let _infallible = write!(text, "{self}");
-        PrincipalId::new(text).expect("a kind and a name are printable and short")
+        PrincipalId::new(self.to_string()).expect("a kind and a name are printable and short")
     }
 }
 

@@ -88,7 +88,7 @@ impl Sought {
         let Self::Only(scopes) = self else { return true };
         scopes.iter().any(|scope| {
             let here = match &scope.resource {
-                Resource::Repository(name) => **name == *path.as_str(),
+                Resource::Repository(name) => name == path.as_str(),
                 Resource::Catalog => false,
             };
             here && match action {

@@ -3,10 +3,10 @@
 //! **Promises.** A client that sends Basic with each request costs one argon2 in
 //! [`PasswordCache::new`]'s time, not one a request; what is remembered is a keyed hash under a key
 //! that only this process has, and with it the stored hash that it was right against, so that a changed
-//! password is unknown at once. Guesses are limited per address, per person and address, and per person; only what
-//! was not remembered counts, so an attacker doesn't lock out whoever is signed in already. A
-//! name that somebody made up costs a few bytes, however long it is, and none where its address
-//! has no guesses left.
+//! password is unknown at once. Guesses are limited per address, per person and address, and per person;
+//! only what was not remembered counts, so an attacker doesn't lock out whoever is signed in already. A
+//! name that somebody made up costs a few bytes, however long it is, and none where its address has no
+//! guesses left.
 
 use std::collections::HashMap;
 use std::fmt;

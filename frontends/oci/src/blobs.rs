@@ -33,7 +33,7 @@ pub(crate) async fn head(
     });
     let mut headers = HeaderMap::new();
     blob::describe(&mut headers, &etag);
-    Ok(reply.with_all(headers).with(CONTENT_DIGEST, digest))
+    Ok(reply.with_all(headers).with_text(CONTENT_DIGEST, etag.unquoted()))
 }
 
 /// `GET blobs/DIGEST`
