@@ -24,6 +24,7 @@ use strongroom_identity::testing::Pool;
 use strongroom_identity::{Embedded, Identity, scope};
 use strongroom_oci::Oci;
 
+use crate::Part;
 use crate::figure::{Goal, Report, median};
 use crate::world::{World, manifest, parts};
 
@@ -34,8 +35,10 @@ const REQUESTS: u32 = 20_000;
 /// The most that a verified token may cost, in microseconds.
 const BOUND: f64 = 5.0;
 
-/// Measures all of the group.
-pub fn run(report: &mut Report) -> Result<()> {
+/// What the group measures.
+pub const PARTS: &[Part] = &[("tokens", run)];
+
+fn run(report: &mut Report) -> Result<()> {
     // One thread: what one core does.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(report))

@@ -7,16 +7,14 @@ mod memory;
 mod resolve;
 mod stream;
 
-use anyhow::Result;
+use crate::Part;
 
-use crate::Report;
-
-/// Measures all of the group.
-pub fn run(report: &mut Report) -> Result<()> {
-    hash::run(report)?;
-    stream::run(report)?;
-    commit::run(report)?;
-    resolve::run(report)?;
-    catalog::run(report)?;
-    memory::run(report)
-}
+/// What the group measures, in this order.
+pub const PARTS: &[Part] = &[
+    ("hash", hash::run),
+    ("stream", stream::run),
+    ("commit", commit::run),
+    ("resolve", resolve::run),
+    ("catalog", catalog::run),
+    ("memory", memory::run),
+];

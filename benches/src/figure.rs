@@ -33,7 +33,7 @@ pub struct Figure {
 }
 
 /// The figures of one group: a line each on standard output, and in
-/// `target/bench/GROUP.jsonl`.
+/// `target/bench/NAME.jsonl`, where the name is that of the group or of its part.
 #[derive(Debug)]
 pub struct Report {
     group: String,

@@ -12,20 +12,18 @@ mod pull;
 mod push;
 mod tags;
 
-use anyhow::Result;
-
-use crate::Report;
+use crate::Part;
 
 const MIB: usize = 1 << 20;
 /// The blob that is pulled and pushed.
 const LARGE: usize = 512 * MIB;
 
-/// Measures all of the group.
-pub fn run(report: &mut Report) -> Result<()> {
+/// What the group measures, in this order.
+pub const PARTS: &[Part] = &[
     // First, so that no other figure's leavings are measured.
-    memory::run(report)?;
-    manifest::run(report)?;
-    pull::run(report)?;
-    push::run(report)?;
-    tags::run(report)
-}
+    ("memory", memory::run),
+    ("manifest", manifest::run),
+    ("pull", pull::run),
+    ("push", push::run),
+    ("tags", tags::run),
+];

@@ -16,3 +16,6 @@ pub mod s3;
 pub mod world;
 
 pub use figure::{Figure, Report};
+
+/// A part of a group: its name, and what measures it.
+pub type Part = (&'static str, fn(&mut Report) -> anyhow::Result<()>);

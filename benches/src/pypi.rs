@@ -7,9 +7,7 @@ mod page;
 mod peers;
 mod upload;
 
-use anyhow::Result;
-
-use crate::Report;
+use crate::Part;
 
 /// What pip asks a page for.
 const AS_PIP: &str = "Accept: application/vnd.pypi.simple.v1+json, \
@@ -21,9 +19,5 @@ const AS_HTML: &str = "Accept: text/html";
 const VERSIONS: usize = 100;
 const WHEELS: usize = 5;
 
-/// Measures all of the group.
-pub fn run(report: &mut Report) -> Result<()> {
-    page::run(report)?;
-    many::run(report)?;
-    upload::run(report)
-}
+/// What the group measures, in this order.
+pub const PARTS: &[Part] = &[("page", page::run), ("many", many::run), ("upload", upload::run)];

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use strongroom_s3_testing::{S3Kind, Server};
 
-use crate::Report;
+use crate::{Part, Report};
 
 const MIB: usize = 1 << 20;
 /// The blob that is pushed and pulled.
@@ -20,8 +20,10 @@ const LARGE: usize = 512 * MIB;
 /// How often each is measured; the services copy on a disk that is no faster for it.
 const ROUNDS: usize = 3;
 
-/// Measures all of the group.
-pub fn run(report: &mut Report) -> Result<()> {
+/// What the group measures.
+pub const PARTS: &[Part] = &[("buckets", run)];
+
+fn run(report: &mut Report) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     {
         let server = runtime.block_on(Server::start(S3Kind::Minio));

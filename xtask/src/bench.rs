@@ -12,17 +12,19 @@ use crate::{dist, run, servers, tools};
 /// Arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// The group to run; all groups without it
+    /// The group to run, or a part of one (GROUP.PART, as in http.push); all groups without it
     group: Option<String>,
     /// Measure the programs in this folder, however they were built, instead of building them as they are shipped
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
 }
 
-/// Runs the benches; their figures are written to `target/bench/GROUP.jsonl` by the benches.
+/// Runs the benches; their figures are written to `target/bench/GROUP.jsonl` (or `GROUP.PART.jsonl`) by the benches.
 pub fn bench(args: &BenchArgs) -> Result<()> {
     std::fs::create_dir_all(workspace::target()?.join("bench"))?;
-    let runs = |group: &str| args.group.as_deref().is_none_or(|asked| asked == group);
+    let asked =
+        args.group.as_deref().map(|asked| asked.split_once('.').map_or(asked, |(group, _)| group));
+    let runs = |group: &str| asked.is_none_or(|asked| asked == group);
     let mut command = cargo();
     // First of all: what is built takes longer than anybody waits to be told what is missing.
     if runs("http") || runs("pypi") {
