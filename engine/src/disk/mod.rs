@@ -23,6 +23,8 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
 
+use bytes::BytesMut;
+
 pub use real::RealDisk;
 
 /// One entry of a directory.
@@ -81,6 +83,17 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// be fewer than there are.
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
+    /// The same, without a copy in the system's cache, where the file system can do so and `offset` and
+    /// the buffers fit its blocks ([`BLOCK_BYTES`], [`aligned_buffer`]). It takes as long as the disk
+    /// does, and is no more durable for it. Nobody else may use the file meanwhile.
+    fn write_vectored_past_cache(
+        &mut self,
+        buffers: &[IoSlice<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        self.write_vectored_at(buffers, offset)
+    }
+
     /// Reads into `buffer` from `offset`; returns how many bytes, 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
@@ -112,12 +125,29 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
 /// Writes all of `buffers` at `offset`, however few bytes each call takes.
 pub fn write_all_at(
     file: &dyn DiskFile,
+    buffers: &mut [IoSlice<'_>],
+    offset: u64,
+) -> io::Result<()> {
+    write_all(|buffers, offset| file.write_vectored_at(buffers, offset), buffers, offset)
+}
+
+/// The same by [`DiskFile::write_vectored_past_cache`].
+pub fn write_all_past_cache(
+    file: &mut dyn DiskFile,
+    buffers: &mut [IoSlice<'_>],
+    offset: u64,
+) -> io::Result<()> {
+    write_all(|buffers, offset| file.write_vectored_past_cache(buffers, offset), buffers, offset)
+}
+
+fn write_all(
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
     mut buffers: &mut [IoSlice<'_>],
     mut offset: u64,
 ) -> io::Result<()> {
     IoSlice::advance_slices(&mut buffers, 0);
     while !buffers.is_empty() {
-        match file.write_vectored_at(buffers, offset) {
+        match write(buffers, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(taken) => {
                 offset += taken as u64;
@@ -128,4 +158,17 @@ pub fn write_all_at(
         }
     }
     Ok(())
+}
+
+/// What disks count in, as far as we know: offsets, lengths and addresses that are multiples of it fit all
+/// of them.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// An empty buffer for `capacity` bytes, or a few more, which begins where a block of memory does.
+#[must_use]
+pub fn aligned_buffer(capacity: usize) -> BytesMut {
+    let mut buffer = BytesMut::with_capacity(capacity + BLOCK_BYTES);
+    let before = buffer.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+    buffer.resize(before, 0);
+    buffer.split_off(before)
 }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::{DirEntry, Disk, DiskFile};
+use super::{BLOCK_BYTES, DirEntry, Disk, DiskFile};
 
 /// The machine's file system. What it creates only its owner can read: whoever may read the
 /// directory could read every tenant's content.
@@ -106,6 +106,37 @@ impl DiskFile for RealFile {
         Ok(rustix::io::pwritev(&self.0, buffers, offset)?)
     }
 
+    #[cfg(target_os = "linux")]
+    fn write_vectored_past_cache(
+        &mut self,
+        buffers: &[IoSlice<'_>],
+        offset: u64,
+    ) -> io::Result<usize> {
+        use rustix::fs::{OFlags, fcntl_setfl};
+
+        let whole = |number: usize| number.is_multiple_of(BLOCK_BYTES);
+        let fits = |buffer: &&IoSlice<'_>| whole(buffer.as_ptr().addr()) && whole(buffer.len());
+        let fitting = buffers.iter().take_while(fits).count();
+        let (Some(fitting @ [_, ..]), true) =
+            (buffers.get(..fitting), offset.is_multiple_of(BLOCK_BYTES as u64))
+        else {
+            return self.write_vectored_at(buffers, offset);
+        };
+        // All the flags that can be set so: a file of ours has no other.
+        if fcntl_setfl(&self.0, OFlags::DIRECT).is_err() {
+            return self.write_vectored_at(buffers, offset);
+        }
+        let written = self.write_vectored_at(fitting, offset);
+        fcntl_setfl(&self.0, OFlags::empty())?;
+        match written {
+            // Its blocks are larger than those of any disk we know.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.write_vectored_at(buffers, offset)
+            }
+            written => written,
+        }
+    }
+
     #[cfg(not(target_os = "linux"))]
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match buffers.iter().find(|buffer| !buffer.is_empty()) {
@@ -157,7 +188,7 @@ fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::write_all_at;
+    use super::super::{aligned_buffer, write_all_at, write_all_past_cache};
     use super::*;
 
     #[test]
@@ -176,6 +207,61 @@ mod tests {
         assert_eq!(file.read_at(&mut found, 0).unwrap(), 6003);
         assert_eq!(found[..3], [0, 0, 0]);
         assert_eq!(found[3..6003], numbers.concat());
+    }
+
+    #[test]
+    fn what_is_written_past_the_cache_is_the_same_wherever_it_begins_and_however_long_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = RealDisk.create_new(&dir.path().join("file")).unwrap();
+        let mut wanted = Vec::new();
+        // (Where in its memory it begins, its length): of whole blocks, of a part, from there on.
+        let pieces = [(0, 8192), (0, 4096), (0, 100), (0, 8192), (0, 3996), (7, 4096), (0, 65536)];
+        for (number, (before, length)) in (1..).zip(pieces) {
+            let mut buffer = aligned_buffer(before + length);
+            buffer.resize(before, 0);
+            buffer.resize(before + length, number);
+            let piece = &buffer[before..];
+            let offset = wanted.len() as u64;
+            let mut twice = [IoSlice::new(piece), IoSlice::new(piece)];
+            write_all_past_cache(&mut *file, &mut twice, offset).unwrap();
+            wanted.extend_from_slice(piece);
+            wanted.extend_from_slice(piece);
+            // Reading needs no blocks, so the file is as it was before.
+            let mut last = [0; 3];
+            assert_eq!(file.read_at(&mut last, wanted.len() as u64 - 3).unwrap(), 3);
+            assert_eq!(last, [number; 3]);
+        }
+        file.sync_data().unwrap();
+
+        let mut found = vec![0xff; wanted.len() + 1];
+        assert_eq!(file.read_at(&mut found, 0).unwrap(), wanted.len());
+        assert!(found[..wanted.len()] == wanted);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_written_past_the_cache_takes_none_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut file = RealDisk.create_new(&path).unwrap();
+        let mut direct = OpenOptions::new();
+        direct.read(true).custom_flags(libc::O_DIRECT);
+        let knows_how = direct.open(&path).is_ok();
+        let mut buffer = aligned_buffer(1 << 20);
+        buffer.resize(1 << 20, 7);
+        let cached = || {
+            let file = File::open(&path).unwrap();
+            let mut byte = [0];
+            let mut buffers = [io::IoSliceMut::new(&mut byte)];
+            let flags = rustix::io::ReadWriteFlags::NOWAIT;
+            rustix::io::preadv2(&file, &mut buffers, 500_000, flags).is_ok()
+        };
+
+        write_all_past_cache(&mut *file, &mut [IoSlice::new(&buffer)], 0).unwrap();
+        // Where the file system can't, it is written all the same.
+        assert_eq!(cached(), !knows_how);
+        write_all_at(&*file, &mut [IoSlice::new(&buffer)], 0).unwrap();
+        assert!(cached());
     }
 
     #[test]

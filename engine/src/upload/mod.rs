@@ -16,6 +16,7 @@
 
 mod append;
 mod finish;
+mod hashing;
 mod moves;
 mod pipeline;
 mod place;

@@ -1,45 +1,58 @@
-//! Hashing and writing side by side: while one batch of bytes is hashed on one thread and written
-//! on another, the next is gathered. Nothing is held but two batches.
+//! Hashing and writing side by side: a batch of bytes is hashed on one thread as soon as it is gathered,
+//! and written on another one batch behind, so that neither waits for the other between two batches.
+//! Nothing is held but three batches.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::content::{ObjectWriter, StoreError, Then, WriteState};
 use crate::digest::Hasher;
+use crate::disk::{BLOCK_BYTES, aligned_buffer};
 use crate::error::Error;
+use crate::upload::hashing::Hashing;
 use crate::upload::writers::Writing;
 
-/// Pieces of up to this are joined before they are passed on. One that was read from a socket lies in a
-/// buffer that may be many times its size, and holds all of it; a body may also come byte by byte. To
-/// copy them is cheaper than memory that is new to the processor for each read.
-const SMALL_BYTES: usize = 64 << 10;
-/// How large what is joined becomes, where a batch is no smaller.
-const JOINED_BYTES: usize = 256 << 10;
+/// How large the pieces are that a batch is passed on in, where it is no smaller. What comes is copied into
+/// them: a piece that was read from a socket lies in a buffer that may be many times its size, and holds
+/// all of it; a body may also come byte by byte, and a disk takes whole blocks with least work.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Where bytes go: a hash and an object.
 pub(super) struct Pipeline {
-    /// Absent while a batch is under way, and for good after a failure.
-    idle: Option<Lanes>,
-    busy: Option<JoinHandle<Result<Lanes, Error>>>,
+    /// Absent where an older program's state could not be read: the bytes are read again at the
+    /// end.
+    hashing: Option<Hashing>,
+    /// Absent while a batch is written, and for good after a failure.
+    idle: Option<Lane>,
+    busy: Option<JoinHandle<Result<Lane, Error>>>,
+    /// A batch that is hashed while the one before it is written.
+    behind: Option<Batch>,
     gathered: Vec<Bytes>,
-    /// Small pieces that came last, joined.
-    joined: BytesMut,
-    /// How many bytes are gathered, joined ones included.
     gathered_bytes: usize,
+    /// The piece that still grows, until it has so many bytes.
+    piece: BytesMut,
+    piece_bytes: usize,
     /// How many bytes were taken, gathered ones included.
     taken: u64,
 }
 
-struct Lanes {
+struct Batch {
+    pieces: Vec<Bytes>,
+    length: usize,
+    /// The hash state after it.
+    hashed: Option<oneshot::Receiver<Hasher>>,
+}
+
+struct Lane {
     writer: Box<dyn ObjectWriter>,
-    /// Absent where an older program's state could not be read: the bytes are read again at the
-    /// end.
-    hasher: Option<Hasher>,
     /// The offset after all bytes that are with the writer.
     written: u64,
+    /// The hash state at that offset.
+    hasher: Option<Hasher>,
     /// The hash states at those offsets that the writer may yet come to say are durable.
     edges: VecDeque<(u64, Option<Hasher>)>,
     /// Held by the work under way, so that nobody else writes while it lasts even where the
@@ -60,18 +73,18 @@ impl Pipeline {
         writing: Arc<Writing>,
         offset: u64,
     ) -> Self {
+        let hashing = hasher.clone().map(Hashing::new);
+        let edges = VecDeque::new();
+        let idle = Some(Lane { writer, written: offset, hasher, edges, _writing: writing });
         Self {
-            idle: Some(Lanes {
-                writer,
-                hasher,
-                written: offset,
-                edges: VecDeque::new(),
-                _writing: writing,
-            }),
+            hashing,
+            idle,
             busy: None,
+            behind: None,
             gathered: Vec::new(),
-            joined: BytesMut::new(),
             gathered_bytes: 0,
+            piece: BytesMut::new(),
+            piece_bytes: 0,
             taken: offset,
         }
     }
@@ -82,81 +95,78 @@ impl Pipeline {
     }
 
     /// Takes bytes; starts hashing and writing once `batch_bytes` are gathered.
-    pub(super) async fn take(&mut self, bytes: Bytes, batch_bytes: usize) -> Result<(), Error> {
+    pub(super) async fn take(&mut self, mut bytes: Bytes, batch_bytes: usize) -> Result<(), Error> {
         self.taken += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.gathered_bytes += bytes.len();
-        let whole = JOINED_BYTES.min(batch_bytes);
-        if bytes.len() <= SMALL_BYTES {
-            if self.joined.capacity() - self.joined.len() < bytes.len()
-                && self.taken > JOINED_BYTES as u64
-            {
-                // There will be more: it is not grown, and so copied, step by step.
-                self.gather_joined();
-                self.joined.reserve(whole.max(bytes.len()));
+        while !bytes.is_empty() {
+            if self.piece.is_empty() {
+                self.begin_piece(batch_bytes);
             }
-            self.joined.extend_from_slice(&bytes);
-            if self.joined.len() >= whole {
-                self.gather_joined();
+            let free = self.piece_bytes - self.piece.len();
+            self.piece.extend_from_slice(&bytes.split_to(free.min(bytes.len())));
+            if self.piece.len() == self.piece_bytes {
+                self.gather_piece();
             }
-        } else {
-            self.gather_joined();
-            self.gathered.push(bytes);
         }
         if self.gathered_bytes >= batch_bytes { self.dispatch().await } else { Ok(()) }
     }
 
-    fn gather_joined(&mut self) {
-        if !self.joined.is_empty() {
-            self.gathered.push(self.joined.split().freeze());
+    fn begin_piece(&mut self, batch_bytes: usize) {
+        let first = self.piece_bytes == 0;
+        let blocks = PIECE_BYTES.min(batch_bytes) / BLOCK_BYTES;
+        self.piece_bytes = blocks.max(1) * BLOCK_BYTES;
+        // The first one grows with what comes, since most blobs are small.
+        if !first {
+            self.piece = aligned_buffer(self.piece_bytes);
         }
     }
 
+    fn gather_piece(&mut self) {
+        let piece = std::mem::take(&mut self.piece);
+        if !piece.is_empty() {
+            self.gathered_bytes += piece.len();
+            self.gathered.push(piece.freeze());
+        }
+    }
+
+    /// Has what is gathered hashed, and written after what came before it.
     async fn dispatch(&mut self) -> Result<(), Error> {
-        let mut lanes = self.settle().await?;
-        self.gather_joined();
-        let batch = std::mem::take(&mut self.gathered);
+        let pieces = std::mem::take(&mut self.gathered);
         let length = std::mem::take(&mut self.gathered_bytes);
-        self.busy = Some(tokio::spawn(async move {
-            let hashing = lanes.hasher.take().map(|mut hasher| {
-                let batch = batch.clone();
-                tokio::task::spawn_blocking(move || {
-                    for bytes in &batch {
-                        hasher.update(bytes);
-                    }
-                    hasher
-                })
-            });
-            let written = lanes.writer.write(batch).await;
-            if let Some(hashing) = hashing {
-                let hashed = hashing.await;
-                lanes.hasher = Some(hashed.map_err(|e| Error::Unavailable(e.to_string()))?);
+        let hashed = self.hashing.as_ref().map(|hashing| hashing.push(pieces.clone()));
+        let batch = Batch { pieces, length, hashed };
+        let free = self.busy.as_ref().is_none_or(JoinHandle::is_finished);
+        let next = match self.behind.take() {
+            None if free => batch,
+            None => {
+                self.behind = Some(batch);
+                return Ok(());
             }
-            written?;
-            lanes.written += u64::try_from(length).unwrap_or(u64::MAX);
-            if lanes.writer.is_edge() {
-                lanes.edges.push_back((lanes.written, lanes.hasher.clone()));
+            Some(before) => {
+                self.behind = Some(batch);
+                before
             }
-            Ok(lanes)
-        }));
+        };
+        let lane = self.settle().await?;
+        self.busy = Some(tokio::spawn(lane.write(next)));
         Ok(())
     }
 
-    /// Waits for the batch under way.
-    async fn settle(&mut self) -> Result<Lanes, Error> {
+    /// Waits for the batch that is being written.
+    async fn settle(&mut self) -> Result<Lane, Error> {
         if let Some(busy) = self.busy.take() {
-            let lanes = busy.await.map_err(|e| Error::Unavailable(e.to_string()))?;
-            return lanes;
+            let lane = busy.await.map_err(|e| Error::Unavailable(e.to_string()))?;
+            return lane;
         }
         self.idle.take().ok_or_else(|| Error::Unavailable("the upload failed before".to_owned()))
     }
 
     /// Makes all bytes taken so far durable.
     pub(super) async fn checkpoint(&mut self, then: Then) -> Result<Checkpoint, CheckpointError> {
-        let mut lanes = self.drain().await?;
-        let write = lanes.writer.checkpoint(then).await.map_err(CheckpointError::of)?;
-        let hasher = lanes.hasher.clone();
-        lanes.edges.clear();
-        self.idle = Some(lanes);
+        let mut lane = self.drain().await.map_err(CheckpointError::Write)?;
+        let write = lane.writer.checkpoint(then).await.map_err(CheckpointError::of)?;
+        let hasher = lane.hasher.clone();
+        lane.edges.clear();
+        self.idle = Some(lane);
         Ok(Checkpoint { hasher, write })
     }
 
@@ -166,26 +176,47 @@ impl Pipeline {
         &mut self,
         least: u64,
     ) -> Result<Option<Checkpoint>, CheckpointError> {
-        let mut lanes = self.settle().await.map_err(CheckpointError::Write)?;
-        let advanced = lanes.writer.advance(least).await.map_err(CheckpointError::of)?;
+        let mut lane = self.settle().await.map_err(CheckpointError::Write)?;
+        let advanced = lane.writer.advance(least).await.map_err(CheckpointError::of)?;
         let checkpoint = match advanced {
             None => None,
-            Some(write) => Some(lanes.at_edge(write).map_err(CheckpointError::Write)?),
+            Some(write) => Some(lane.at_edge(write).map_err(CheckpointError::Write)?),
         };
-        self.idle = Some(lanes);
+        match self.behind.take() {
+            Some(batch) => self.busy = Some(tokio::spawn(lane.write(batch))),
+            None => self.idle = Some(lane),
+        }
         Ok(checkpoint)
     }
 
     /// Waits until all bytes taken so far are hashed and with the writer.
-    async fn drain(&mut self) -> Result<Lanes, CheckpointError> {
+    async fn drain(&mut self) -> Result<Lane, Error> {
+        self.gather_piece();
         if self.gathered_bytes > 0 {
-            self.dispatch().await.map_err(CheckpointError::Write)?;
+            self.dispatch().await?;
         }
-        self.settle().await.map_err(CheckpointError::Write)
+        let lane = self.settle().await?;
+        match self.behind.take() {
+            Some(batch) => lane.write(batch).await,
+            None => Ok(lane),
+        }
     }
 }
 
-impl Lanes {
+impl Lane {
+    async fn write(mut self, batch: Batch) -> Result<Self, Error> {
+        self.writer.write(batch.pieces).await?;
+        if let Some(hashed) = batch.hashed {
+            let broke_off = |_| Error::Unavailable("the hashing of an upload broke off".to_owned());
+            self.hasher = Some(hashed.await.map_err(broke_off)?);
+        }
+        self.written += u64::try_from(batch.length).unwrap_or(u64::MAX);
+        if self.writer.is_edge() {
+            self.edges.push_back((self.written, self.hasher.clone()));
+        }
+        Ok(self)
+    }
+
     /// What the writer says is durable, with the hash state of the same offset.
     fn at_edge(&mut self, write: WriteState) -> Result<Checkpoint, Error> {
         while let Some((offset, hasher)) = self.edges.pop_front() {
@@ -228,11 +259,15 @@ impl From<CheckpointError> for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use async_trait::async_trait;
+    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::content::ObjectKey;
     use crate::digest::{Algorithm, Digest};
     use crate::id::SessionId;
     use crate::upload::Writers;
@@ -255,7 +290,7 @@ mod tests {
         }
     }
 
-    /// Makes parts of 100 bytes or more, of which all but the last two are durable.
+    /// Makes parts of 10,000 bytes or more, of which all but the last two are durable.
     #[derive(Default)]
     struct Parts {
         ends: Vec<u64>,
@@ -267,7 +302,7 @@ mod tests {
     impl ObjectWriter for Parts {
         async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError> {
             self.open += batch.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-            if self.open >= 100 {
+            if self.open >= 10_000 {
                 self.ends.push(self.ends.last().unwrap_or(&0) + self.open);
                 self.open = 0;
             }
@@ -294,13 +329,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_durable_midway_comes_with_the_hash_of_exactly_that() {
-        let content: Vec<u8> = (0..2_000_u32).map(|n| (n % 251) as u8).collect();
+        let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
         let writing = Writers::default().begin(SessionId([1; 16])).unwrap();
         let hasher = Some(Hasher::new(Algorithm::Sha256));
         let mut pipeline = Pipeline::new(Box::new(Parts::default()), hasher, writing, 0);
         let mut told = Vec::new();
-        for piece in content.chunks(70) {
-            pipeline.take(Bytes::copy_from_slice(piece), 70).await.unwrap();
+        for piece in content.chunks(5_000) {
+            pipeline.take(Bytes::copy_from_slice(piece), BLOCK_BYTES).await.unwrap();
             let Ok(advanced) = pipeline.advance(0).await else { panic!("it can't fail") };
             let Some(Checkpoint { hasher, write }) = advanced else { continue };
             let durable = usize::try_from(write.offset).unwrap();
@@ -313,9 +348,92 @@ mod tests {
         let Ok(checkpoint) = pipeline.checkpoint(Then::Finishes).await else {
             panic!("it can't fail")
         };
-        assert_eq!(checkpoint.write.offset, 2_000);
+        assert_eq!(checkpoint.write.offset, 200_000);
         let hashed = checkpoint.hasher.unwrap().finish();
         assert_eq!(hashed, Digest::of(Algorithm::Sha256, &content));
+    }
+
+    /// Writes a batch for each permit; without a permit to be had, it fails.
+    struct Slow(Arc<Semaphore>, Batches);
+
+    #[async_trait]
+    impl ObjectWriter for Slow {
+        async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError> {
+            match self.0.acquire().await {
+                Ok(permit) => permit.forget(),
+                Err(_closed) => {
+                    let key = ObjectKey::new("incoming/one").unwrap();
+                    return Err(StoreError::Full { key, reason: "no space".to_owned() });
+                }
+            }
+            self.1.write(batch).await
+        }
+
+        async fn checkpoint(&mut self, then: Then) -> Result<WriteState, StoreError> {
+            self.1.checkpoint(then).await
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_than_three_batches_are_held_for_a_slow_writer_and_its_failure_is_told() {
+        const BATCH: usize = 4 * BLOCK_BYTES;
+        let permits = Arc::new(Semaphore::new(0));
+        let batches = Batches::default();
+        let writing = Writers::default().begin(SessionId([1; 16])).unwrap();
+        let hasher = Some(Hasher::new(Algorithm::Sha256));
+        let writer = Box::new(Slow(Arc::clone(&permits), batches.clone()));
+        let mut pipeline = Pipeline::new(writer, hasher, writing, 0);
+        let batch = || Bytes::from(vec![7; BATCH]);
+
+        // One is written, one waits behind it, and the third is refused until there is room.
+        for _ in 0..2 {
+            pipeline.take(batch(), BATCH).await.unwrap();
+        }
+        {
+            let mut third = pin!(pipeline.take(batch(), BATCH));
+            let wait = Duration::from_millis(50);
+            assert!(tokio::time::timeout(wait, &mut third).await.is_err());
+            permits.add_permits(1);
+            third.await.unwrap();
+        }
+        assert_eq!(batches.0.lock().unwrap().len(), 1);
+
+        permits.close();
+        let told = async {
+            loop {
+                if let Err(error) = pipeline.take(batch(), BATCH).await {
+                    break error;
+                }
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+        assert!(told.to_string().contains("no space"), "{told}");
+        assert!(pipeline.take(batch(), BATCH).await.is_err());
+        assert!(pipeline.checkpoint(Then::Rests).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_passed_on_in_whole_blocks_that_begin_where_those_of_memory_do() {
+        let content: Vec<u8> = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
+        let batches = Batches::default();
+        let writing = Writers::default().begin(SessionId([1; 16])).unwrap();
+        let mut pipeline = Pipeline::new(Box::new(batches.clone()), None, writing, 0);
+        for piece in content.chunks(60_123) {
+            pipeline.take(Bytes::copy_from_slice(piece), 1 << 20).await.unwrap();
+        }
+        assert!(pipeline.checkpoint(Then::Finishes).await.is_ok());
+
+        let batches = batches.0.lock().unwrap();
+        let pieces: Vec<_> = batches.iter().flatten().collect();
+        let (last, whole) = pieces.split_last().unwrap();
+        assert_eq!(whole.len() * PIECE_BYTES + last.len(), content.len());
+        for (number, piece) in whole.iter().enumerate() {
+            assert_eq!(piece.len(), PIECE_BYTES);
+            // The first one grew with what came.
+            assert!(number == 0 || piece.as_ptr().addr().is_multiple_of(BLOCK_BYTES));
+        }
+        let written: Vec<u8> = batches.iter().flatten().flatten().copied().collect();
+        assert!(written == content);
     }
 
     #[tokio::test]

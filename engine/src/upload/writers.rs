@@ -10,7 +10,7 @@ const GATHER_BYTES: usize = 16 << 20;
 /// The largest batch one upload hashes and writes at once …
 const MAX_BATCH_BYTES: usize = 2 << 20;
 /// … and the smallest, however many there are.
-const MIN_BATCH_BYTES: usize = 128 << 10;
+const MIN_BATCH_BYTES: usize = 96 << 10;
 
 /// One writer for each upload, and how large its batches may be.
 #[derive(Debug, Clone, Default)]
@@ -31,11 +31,11 @@ impl Writers {
         free.then(|| Arc::new(Writing { writers: self.clone(), session }))
     }
 
-    /// How many bytes one upload may gather now. One batch is gathered while another is hashed and
-    /// written, so each upload holds two.
+    /// How many bytes one upload may gather now. One batch is gathered while another is hashed and a
+    /// third is written, so each upload holds three.
     pub(crate) fn batch_bytes(&self) -> usize {
         let active = self.0.lock().unwrap_or_else(PoisonError::into_inner).len().max(1);
-        (GATHER_BYTES / (2 * active)).clamp(MIN_BATCH_BYTES, MAX_BATCH_BYTES)
+        (GATHER_BYTES / (3 * active)).clamp(MIN_BATCH_BYTES, MAX_BATCH_BYTES)
     }
 }
 

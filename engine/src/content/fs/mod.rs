@@ -33,12 +33,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use self::durable::Directories;
 use self::read::stream_file;
 use self::slot::{Slot, Slots, Unfinished};
-use self::writer::FsWriter;
+use self::writer::{FsWriter, PAST_CACHE_AT_ONCE};
 use super::{
     BlobStore, LocalFiles, ObjectEntry, ObjectKey, ObjectRead, ObjectWriter, StoreError, WriteState,
 };
@@ -68,6 +68,8 @@ struct Inner {
     directories: Directories,
     slots: Slots,
     puts: AtomicU64,
+    /// Who writes past the system's cache.
+    past_cache: Semaphore,
     /// Names whose fsync failed and that could not be taken back: they have to be made anew.
     doubtful: Mutex<HashSet<ObjectKey>>,
 }
@@ -97,6 +99,7 @@ impl FsStore {
             directories,
             slots: Slots::default(),
             puts: AtomicU64::new(0),
+            past_cache: Semaphore::new(PAST_CACHE_AT_ONCE),
             doubtful: Mutex::default(),
         })))
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use super::super::Then;
 use super::super::suite;
+use super::writer::PAST_CACHE_FROM;
 use super::*;
 use crate::disk::RealDisk;
 use crate::disk::sim::SimDisk;
@@ -64,6 +65,46 @@ async fn a_push_is_resumed_finished_and_handed_out_as_a_file() {
     assert_eq!(&bytes, b"world");
     store.abort(&unfinished, &state).await.unwrap();
     assert!(store.list("", None, 10).await.unwrap().is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_large_object_does_not_fill_the_system_s_cache_where_the_file_system_can_do_without() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (unfinished, finished) = (key("0a/in-flight/01"), key("0a/sha256/ab/abcd.01"));
+    let state = store.start(&unfinished).await.unwrap();
+    let mut writer = store.resume(&unfinished, &state).await.unwrap();
+    let mut piece = crate::disk::aligned_buffer(1 << 20);
+    piece.resize(1 << 20, 7);
+    let piece = piece.freeze();
+    let pieces = PAST_CACHE_FROM >> 20;
+    for _ in 0..pieces + 2 {
+        writer.write(vec![piece.clone()]).await.unwrap();
+    }
+    writer.write(vec![Bytes::from_static(b"the end")]).await.unwrap();
+    let state = writer.checkpoint(Then::Finishes).await.unwrap();
+    store.finish(&unfinished, &state, &finished).await.unwrap();
+
+    let length = PAST_CACHE_FROM + (2 << 20) + 7;
+    let ObjectRead::File { file, .. } = store.read(&finished, 0..length).await.unwrap() else {
+        panic!("a real disk hands out files");
+    };
+    let cached = |offset: u64| {
+        let mut byte = [0];
+        let mut buffers = [io::IoSliceMut::new(&mut byte)];
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        rustix::io::preadv2(&file, &mut buffers, offset, flags).is_ok()
+    };
+    let path = dir.path().join("objects").join(finished.as_str());
+    let direct = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path);
+    assert!(cached(PAST_CACHE_FROM - 1));
+    assert_eq!(cached(PAST_CACHE_FROM + (1 << 20)), direct.is_err());
+    let mut end = [0; 8];
+    file.read_exact_at(&mut end, length - 8).unwrap();
+    assert_eq!(&end, b"\x07the end");
 }
 
 #[tokio::test]

@@ -9,11 +9,19 @@ use bytes::Bytes;
 use super::super::{ObjectKey, ObjectWriter, StoreError, Then, WriteState};
 use super::slot::{Slot, Unfinished};
 use super::{FsStore, Inner, failure, run_blocking};
-use crate::disk::{DiskFile, write_all_at};
+use crate::disk::{DiskFile, write_all_at, write_all_past_cache};
 
 /// Writing out is begun each time this much has been written, so that the closing fsync finds
 /// the disk nearly done: it took 2 to 3 ms instead of 140 to 220 ms after 512 MiB.
 const WRITEBACK_STEP: u64 = 8 * 1024 * 1024;
+
+/// From here on an object is written past the system's cache. To copy a large one there costs as much
+/// processor time as to hash it, and pushes out what is asked for more often; all of a smaller one stays
+/// there for whoever pulls it next.
+pub(super) const PAST_CACHE_FROM: u64 = 64 * 1024 * 1024;
+
+/// How many writers may do so at once. Each holds a thread until the disk has taken its bytes.
+pub(super) const PAST_CACHE_AT_ONCE: usize = 8;
 
 /// The file and how far it is written. It travels into the blocking task and back, so that a
 /// dropped future leaves it with the task.
@@ -90,13 +98,20 @@ impl FsWriter {
 #[async_trait]
 impl ObjectWriter for FsWriter {
     async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), StoreError> {
-        self.work(move |_inner, key, _slot, unfinished, open| {
+        self.work(move |inner, key, _slot, unfinished, open| {
             unfinished.durable = None;
             let length: u64 = batch.iter().map(|bytes| bytes.len() as u64).sum();
             let mut buffers: Vec<IoSlice<'_>> =
                 batch.iter().map(|bytes| IoSlice::new(bytes)).collect();
-            write_all_at(&*open.file, &mut buffers, open.offset)
-                .map_err(|error| failure(key, &error))?;
+            let past_cache =
+                (open.offset >= PAST_CACHE_FROM).then(|| inner.past_cache.try_acquire());
+            let written = match past_cache {
+                Some(Ok(_one_of_few)) => {
+                    write_all_past_cache(&mut *open.file, &mut buffers, open.offset)
+                }
+                _ => write_all_at(&*open.file, &mut buffers, open.offset),
+            };
+            written.map_err(|error| failure(key, &error))?;
             open.offset += length;
             let waiting = open.offset - open.written_back;
             if waiting >= WRITEBACK_STEP {
