@@ -194,16 +194,15 @@ pub trait ObjectWriter: Send {
     /// that keeps nobody waiting, for a caller in the middle of a stream. Waits only as long as less than
     /// `least` bytes of the object are durable and more are on their way.
     ///
-    /// `None` where that comes to nothing new, as with a store that makes bytes durable when it is
-    /// asked to: then only [`Self::checkpoint`] tells more. Otherwise the offset is one at which
-    /// [`Self::is_edge`] was true, and the next call tells that the caller has kept the state. Errors
-    /// mean what they mean there.
+    /// `None` where that comes to nothing new: then only [`Self::checkpoint`] tells more. Otherwise the
+    /// offset is that after all that was written, or one at which [`Self::is_edge`] was true, and the next
+    /// call tells that the caller has kept the state. Errors mean what they mean there.
     async fn advance(&mut self, _least: u64) -> Result<Option<WriteState>, StoreError> {
         Ok(None)
     }
 
-    /// Whether [`Self::advance`] may come to say that all that was written so far is durable, and
-    /// nothing that comes later: whoever wants to go on from there notes what it knows at this offset.
+    /// Whether [`Self::advance`] may come to say, when more was written, that all that was written so far is
+    /// durable, and nothing that comes later: whoever wants to go on from there notes what it knows at this offset.
     fn is_edge(&self) -> bool {
         false
     }

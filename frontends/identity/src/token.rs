@@ -9,6 +9,7 @@
 
 pub(crate) mod ceiling;
 mod known;
+pub(crate) mod subject;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,7 @@ use strongroom_engine::access::Ceiling;
 use strongroom_engine::seam::Seams;
 
 use known::{Good, Known};
+use subject::Subject;
 
 use crate::scope::{Access, Scope};
 
@@ -134,6 +136,8 @@ pub struct Granted {
     pub id: String,
     /// See [`Granted::ceiling`].
     ceiling: OnceLock<Ceiling>,
+    /// See [`Granted::whom`].
+    whom: OnceLock<Option<Subject>>,
 }
 
 /// A token as the endpoint gives it.
@@ -310,6 +314,7 @@ impl Tokens {
             subject: claims.sub,
             id: claims.jti,
             ceiling: OnceLock::new(),
+            whom: OnceLock::new(),
         };
         Ok((times, granted))
     }

@@ -67,6 +67,29 @@ async fn a_push_is_resumed_finished_and_handed_out_as_a_file() {
     assert!(store.list("", None, 10).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn in_the_middle_of_a_stream_all_that_was_written_is_made_durable_and_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let unfinished = key("0a/in-flight/01");
+    let state = store.start(&unfinished).await.unwrap();
+    let mut writer = store.resume(&unfinished, &state).await.unwrap();
+    assert!(writer.advance(0).await.unwrap().is_none());
+    writer.write(vec![Bytes::from_static(b"hello, ")]).await.unwrap();
+    let told = writer.advance(0).await.unwrap().unwrap();
+    assert_eq!(told.offset, 7);
+    assert!(writer.advance(7).await.unwrap().is_none());
+    writer.write(vec![Bytes::from_static(b"lost")]).await.unwrap();
+
+    let mut next = store.resume(&unfinished, &told).await.unwrap();
+    next.write(vec![Bytes::from_static(b"world")]).await.unwrap();
+    let state = next.checkpoint(Then::Finishes).await.unwrap();
+    let finished = key("0a/sha256/ab/abcd.01");
+    store.finish(&unfinished, &state, &finished).await.unwrap();
+    let path = dir.path().join("objects").join(finished.as_str());
+    assert_eq!(std::fs::read(path).unwrap(), b"hello, world");
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_large_object_does_not_fill_the_system_s_cache_where_the_file_system_can_do_without() {

@@ -30,6 +30,8 @@ struct Open {
     file: Box<dyn DiskFile>,
     offset: u64,
     written_back: u64,
+    /// Up to where this writer made it durable.
+    kept: u64,
 }
 
 /// Writes an unfinished object on. See [`FsStore`].
@@ -52,7 +54,7 @@ impl FsWriter {
         file: Box<dyn DiskFile>,
         offset: u64,
     ) -> Self {
-        let open = Some(Open { file, offset, written_back: offset });
+        let open = Some(Open { file, offset, written_back: offset, kept: offset });
         Self { store, key, slot, number, open }
     }
 
@@ -128,8 +130,17 @@ impl ObjectWriter for FsWriter {
             inner.keep_bytes(key, &*open.file, open.offset, slot, unfinished)?;
             inner.keep_name(key, slot, unfinished)?;
             open.written_back = open.offset;
+            open.kept = open.offset;
             Ok(WriteState { offset: open.offset, state: Vec::new() })
         })
         .await
+    }
+
+    /// All that was written: the caller hashes what comes next meanwhile.
+    async fn advance(&mut self, _least: u64) -> Result<Option<WriteState>, StoreError> {
+        if self.open.as_ref().is_some_and(|open| open.kept == open.offset) {
+            return Ok(None);
+        }
+        self.checkpoint(Then::Writes).await.map(Some)
     }
 }

@@ -18,7 +18,6 @@ mod records;
 mod robots;
 mod sign_in;
 mod signing;
-mod subject;
 #[cfg(test)]
 mod tests;
 mod tokens;

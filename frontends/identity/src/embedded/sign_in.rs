@@ -14,13 +14,13 @@ use strongroom_http::auth::{Credentials, Secret};
 
 use super::accounts::account;
 use super::records::{self, AccountRecord, State, TokenRecord};
-use super::subject::Subject;
 use super::{AccountsError, Embedded, Inner, tokens};
 use crate::account::{AccountId, AccountName, Reach, TokenUse};
 use crate::challenge::{self, Refusal};
 use crate::password::{PasswordError, StoredPassword, Verdict};
 use crate::provider::{IdentityError, IdentityProvider, Sought, Vouched};
 use crate::secret::MachineToken;
+use crate::token::subject::Subject;
 
 /// The user name that goes with any token, for clients that must send one.
 const ANY_NAME: &str = "__token__";
@@ -326,7 +326,7 @@ impl Embedded {
         if granted.subject == ANONYMOUS {
             return Ok(vouched(Caller::anonymous(), &Ceiling::Unlimited));
         }
-        let subject = Subject::parse(&granted.subject).ok_or(IdentityError::Wrong)?;
+        let subject = granted.whom().ok_or(IdentityError::Wrong)?;
         let account = self.active(&subject.account).await?.ok_or(IdentityError::Wrong)?;
         if !subject.is_of(account.password.as_ref()) {
             return Err(IdentityError::Wrong);
@@ -335,7 +335,7 @@ impl Embedded {
             Some(token) => ceiling_by(&self.live(token).await?.ok_or(IdentityError::Wrong)?),
             None => Ceiling::Unlimited,
         };
-        Ok(vouched(Caller::known(subject.account.principal()), &credentials))
+        Ok(vouched(Caller::known(subject.principal.clone()), &credentials))
     }
 
     /// Whether this account is there and not shut out.

@@ -69,6 +69,7 @@ mod tests {
                 sought: Arc::default(),
                 id: String::new(),
                 ceiling: OnceLock::new(),
+                whom: OnceLock::new(),
             };
             let times = Times { begins: 0, ends: 1 };
             let good = Good { keys: Arc::clone(&ours), times, granted: Arc::new(granted) };
