@@ -15,7 +15,7 @@ use strongroom_admin::routes::Route;
 use strongroom_engine::access::Role;
 use strongroom_engine::audit::EventKind;
 use strongroom_identity::Access;
-use support::ask::{Ask, body};
+use support::ask::{Ask, Refused, body};
 use support::table::expected;
 use support::{CALLERS, House, OTHER, digest};
 

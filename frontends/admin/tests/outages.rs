@@ -11,7 +11,7 @@ mod support;
 
 use http::StatusCode as S;
 use strongroom_admin::routes::Route;
-use support::ask::{Answer, Ask, body};
+use support::ask::{Answer, Ask, Refused, body};
 use support::table::expected;
 use support::{CALLERS, Dependency, House};
 

@@ -11,7 +11,7 @@ mod support;
 
 use http::StatusCode as S;
 use serde_json::json;
-use support::ask::Ask;
+use support::ask::{Ask, Refused};
 use support::{House, WHEEL};
 
 const PROJECT: &str = "/organisations/acme/registries/main/python/projects/sample";

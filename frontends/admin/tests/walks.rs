@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use strongroom_admin::routes::{BASE, Route};
 use strongroom_identity::Access;
 use support::House;
-use support::ask::{Ask, body};
+use support::ask::{Ask, Refused, body};
 
 #[tokio::test]
 async fn the_description_has_every_route_and_every_name_in_it_leads_somewhere() {

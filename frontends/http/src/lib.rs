@@ -28,6 +28,8 @@ mod pipeline;
 pub mod range;
 pub mod request_id;
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tls;
 
 pub use body::{Body, RequestBody, RequestBodyError};

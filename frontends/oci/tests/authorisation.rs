@@ -17,7 +17,7 @@ use strongroom_engine::audit::TrailQuery;
 use strongroom_oci::routes::{Operation, Task};
 use support::house::{CALLERS, House};
 use support::routes::{PLACES, ROUTES, asking, expected, furnished, operation, scope, shown};
-use support::{IMAGE, image, known, sha256};
+use support::{IMAGE, Refused, image, known, sha256};
 
 #[tokio::test]
 async fn threat_b4_every_operation_answers_every_caller_as_the_table_says() {

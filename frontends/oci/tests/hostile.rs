@@ -12,7 +12,7 @@ mod support;
 use http::StatusCode as S;
 use serde_json::json;
 use strongroom_oci::Settings;
-use support::{IMAGE, INDEX, World, descriptor, image, sha256};
+use support::{IMAGE, INDEX, Refused, World, descriptor, image, sha256};
 
 const NAME: &str = "acme/main/team/api";
 

@@ -11,7 +11,7 @@ mod support;
 
 use http::StatusCode as S;
 use serde_json::{Value, json};
-use support::{IMAGE, INDEX, World, descriptor, image, sha256};
+use support::{IMAGE, INDEX, Refused, World, descriptor, image, sha256};
 
 const NAME: &str = "acme/main/team/api";
 

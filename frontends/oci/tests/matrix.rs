@@ -12,7 +12,7 @@ mod support;
 
 use http::StatusCode as S;
 use strongroom_engine::audit::{EventKind, TrailQuery};
-use support::{Answer, Asking, IMAGE, World, image, known, sha256};
+use support::{Answer, Asking, IMAGE, Refused, World, image, known, sha256};
 
 const BLOB: &str = "$BLOB";
 const SPARE: &str = "$SPARE";

@@ -15,7 +15,7 @@ mod support;
 use http::StatusCode as S;
 use support::house::{CALLERS, Dependency, House};
 use support::routes::{PLACES, Place, ROUTES, asking, expected, furnished, shown};
-use support::{Answer, Asking};
+use support::{Answer, Asking, Refused};
 
 /// Everything is there, and then this is lost.
 async fn without(what: Dependency) -> (House, String) {

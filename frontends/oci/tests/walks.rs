@@ -12,7 +12,7 @@ mod support;
 use http::StatusCode as S;
 use strongroom_engine::access::{Caller, PrincipalId};
 use strongroom_engine::digest::{Algorithm, Digest};
-use support::{IMAGE, World, image, sha256};
+use support::{IMAGE, Refused, World, image, sha256};
 
 const NAME: &str = "acme/main/team/api";
 

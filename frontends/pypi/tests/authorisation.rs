@@ -19,7 +19,7 @@ use strongroom_identity::workload::NewRule;
 use support::dist::{Dist, wheel};
 use support::index::{Index, Names, both, reach};
 use support::issuer::AUDIENCE;
-use support::{Answer, NOW_MS, World, known};
+use support::{Answer, NOW_MS, Refused, World, known};
 
 /// Places whose names are equally long, so that messages can be compared.
 const PRIVATE: &str = "acme/main";

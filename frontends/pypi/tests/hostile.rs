@@ -11,7 +11,7 @@ mod support;
 
 use http::StatusCode as S;
 use support::dist::{Dist, sdist, wheel};
-use support::{Answer, World};
+use support::{Answer, Refused, World};
 
 const MAIN: &str = "acme/main";
 

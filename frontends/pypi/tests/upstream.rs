@@ -23,7 +23,7 @@ use strongroom_pypi::manage::{Files, Manager};
 use strongroom_pypi::records::Status;
 use support::dist::{sdist, wheel};
 use support::index::{Index, Names, Say, both, entry, reach, set};
-use support::{JSON, World, known, place, project, sha256};
+use support::{JSON, Refused, World, known, place, project, sha256};
 
 const MAIN: &str = "acme/main";
 const MINUTE: Duration = Duration::from_secs(61);

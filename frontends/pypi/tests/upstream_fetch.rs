@@ -22,7 +22,7 @@ use support::dist::{Dist, attestations, sdist, wheel, wheel_of};
 use support::index::{
     FILES, HOST, Index, LONG_AGO, Names, Say, both, entry, file_path, reach, set,
 };
-use support::{JSON, World, known};
+use support::{JSON, Refused, World, known};
 use tokio::sync::Semaphore;
 
 const MAIN: &str = "acme/main";

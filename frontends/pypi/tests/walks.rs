@@ -19,7 +19,7 @@ use strongroom_pypi::artifact::RELEASE;
 use strongroom_pypi::manage::{Files, Manager};
 use strongroom_pypi::records::Status;
 use support::dist::{attestations, sdist, wheel, wheel_of};
-use support::{JSON, World, known, place, project, sha256};
+use support::{JSON, Refused, World, known, place, project, sha256};
 
 const MAIN: &str = "acme/main";
 

@@ -1,17 +1,15 @@
 //! Requests to the API over what the house has, and their answers.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::Ipv4Addr;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use strongroom_admin::routes::{BASE, Route};
-use strongroom_http::forwarded::TrustedProxies;
-use strongroom_http::request_id::RequestId;
-use strongroom_http::{Handler, RequestBody, RequestContext};
+pub(crate) use strongroom_http::testing::Answer;
+use strongroom_http::testing::context;
+use strongroom_http::{Handler, RequestBody};
 use strongroom_identity::testing;
 
 use super::{HOOK, House, INDEX, PASSWORD, WHEEL, digest};
@@ -75,14 +73,8 @@ impl House {
         let pieces = bytes.into_iter().map(|bytes| Ok(Bytes::from(bytes)));
         let body = RequestBody::from_stream(futures::stream::iter(pieces.collect::<Vec<_>>()));
         let request = request.body(body).unwrap();
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let origin =
-            TrustedProxies::default().origin(peer, false, Some("registry.test"), &HeaderMap::new());
-        let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
-        let response = self.admin.handle(request, context).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let context = context((Ipv4Addr::LOCALHOST, 1), Some("registry.test"));
+        Answer::of(self.admin.handle(request, context).await).await
     }
 
     /// A request of a route, with what is there.
@@ -168,39 +160,20 @@ pub(crate) fn body(route: Route) -> Option<Value> {
     })
 }
 
-/// A response, whole.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+/// What the API's refusals have in common.
+pub(crate) trait Refused {
+    /// A problem of this kind.
+    fn problem(&self, status: StatusCode, kind: &str) -> Value;
 }
 
-impl Answer {
+impl Refused for Answer {
     #[track_caller]
-    pub(crate) fn expect(&self, status: StatusCode) -> &Self {
-        assert_eq!(self.status, status, "{self:?}");
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// A problem of this kind.
-    #[track_caller]
-    pub(crate) fn problem(&self, status: StatusCode, kind: &str) -> Value {
+    fn problem(&self, status: StatusCode, kind: &str) -> Value {
         self.expect(status);
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
         let problem = self.json();
         assert_eq!(problem["type"], format!("urn:strongroom:problem:{kind}"), "{self:?}");
         assert_eq!(problem["status"], status.as_u16());
         problem
-    }
-
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
     }
 }

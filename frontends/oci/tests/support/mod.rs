@@ -4,15 +4,14 @@
 pub(crate) mod house;
 pub(crate) mod routes;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::BodyExt;
+use http::{HeaderValue, Request, StatusCode};
 use serde_json::Value;
 use strongroom_engine::access::{Action, Caller, Ceiling, Grant, Origin, PrincipalId, Role};
 use strongroom_engine::content::fault::{BlobFault, FaultBlobs, How, When};
@@ -25,9 +24,8 @@ use strongroom_engine::seam::Seams;
 use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
 use strongroom_engine::{Engine, Settings as EngineSettings};
 use strongroom_http::auth::Credentials;
-use strongroom_http::forwarded::TrustedProxies;
-use strongroom_http::request_id::RequestId;
-use strongroom_http::{Handler, RequestBody, RequestContext};
+pub(crate) use strongroom_http::testing::Answer;
+use strongroom_http::{Handler, RequestBody, testing};
 use strongroom_identity::challenge::Refusal;
 use strongroom_identity::{IdentityError, IdentityProvider, Sought, Vouched, scope};
 use strongroom_oci::{Oci, Settings};
@@ -289,50 +287,26 @@ impl Asking<'_> {
             RequestBody::from_stream(pieces)
         };
         let request = self.request.body(body).unwrap();
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let origin =
-            TrustedProxies::default().origin(peer, false, Some("registry.test"), &HeaderMap::new());
-        let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
-        let response = self.world.oci.handle(request, context).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let context = testing::context((Ipv4Addr::LOCALHOST, 1), Some("registry.test"));
+        Answer::of(self.world.oci.handle(request, context).await).await
     }
 }
 
-/// A response, whole.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+/// What the protocol's refusals have in common.
+pub(crate) trait Refused {
+    /// Its first error, which has this status and code.
+    fn error(&self, status: StatusCode, code: &str) -> Value;
 }
 
-impl Answer {
+impl Refused for Answer {
     #[track_caller]
-    pub(crate) fn expect(&self, status: StatusCode) -> &Self {
-        assert_eq!(self.status, status, "{self:?}");
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn error(&self, status: StatusCode, code: &str) -> Value {
+    fn error(&self, status: StatusCode, code: &str) -> Value {
         self.expect(status);
         let error = self.json()["errors"][0].clone();
         assert_eq!(error["code"], code, "{self:?}");
         assert!(!error["message"].as_str().unwrap().is_empty());
         assert_eq!(self.header("content-type"), "application/json");
         error
-    }
-
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 

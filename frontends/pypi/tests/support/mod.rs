@@ -7,13 +7,12 @@ pub(crate) mod index;
 pub(crate) mod issuer;
 pub(crate) mod state;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use strongroom_engine::access::{Action, Caller, PrincipalId, Role};
 use strongroom_engine::content::fault::{BlobFault, FaultBlobs, How, When};
@@ -24,9 +23,9 @@ use strongroom_engine::meta::fault::{FaultMeta, FaultPlan};
 use strongroom_engine::seam::{ManualClock, Seams, SystemEntropy, Timestamp};
 use strongroom_engine::tenancy::{RegistrySettings, RoleAuthorizer};
 use strongroom_engine::{Engine, ManifestPush, Repository, Settings as EngineSettings};
-use strongroom_http::forwarded::TrustedProxies;
-use strongroom_http::request_id::RequestId;
-use strongroom_http::{Handler, RequestBody, RequestContext};
+pub(crate) use strongroom_http::testing::Answer;
+use strongroom_http::testing::context;
+use strongroom_http::{Handler, RequestBody};
 use strongroom_identity::Embedded;
 use strongroom_identity::account::{AccountId, Reach};
 use strongroom_identity::embedded::{NAMESPACE, NewToken, Options};
@@ -340,28 +339,12 @@ impl Asking<'_> {
     }
 
     pub(crate) async fn send(self) -> Answer {
-        let answer = self.broken_or_whole().await;
-        answer.unwrap_or_else(|answer| panic!("the body broke off: {answer:?}"))
+        Answer::of(self.begin().await).await
     }
 
     /// The answer; as an error where its body broke off before its end.
     pub(crate) async fn broken_or_whole(self) -> Result<Answer, Answer> {
-        let (parts, body) = self.begin().await.into_parts();
-        let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
-        let reason = reason.map(|reason| String::from_utf8(reason.as_bytes().to_vec()).unwrap());
-        let (mut body, mut got, mut broken) = (body, Vec::new(), false);
-        while let Some(frame) = body.frame().await {
-            match frame {
-                Ok(frame) => got.extend_from_slice(frame.data_ref().unwrap()),
-                Err(_) => broken = true,
-            }
-            if broken {
-                break;
-            }
-        }
-        let (status, headers, body) = (parts.status, parts.headers, got.into());
-        let answer = Answer { status, headers, reason, body };
-        if broken { Err(answer) } else { Ok(answer) }
+        Answer::broken_or_whole(self.begin().await).await
     }
 
     /// The answer, whose body is still to come.
@@ -371,50 +354,23 @@ impl Asking<'_> {
             self.body.chunks(7_001).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let body = RequestBody::from_stream(futures::stream::iter(pieces));
         let request = self.request.body(body).unwrap();
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let host = Some(self.host);
-        let origin = TrustedProxies::default().origin(peer, false, host, &HeaderMap::new());
-        let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
+        let context = context((Ipv4Addr::LOCALHOST, 1), Some(self.host));
         self.world.pypi.handle(request, context).await
     }
 }
 
-/// A response, whole.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) reason: Option<String>,
-    pub(crate) body: Bytes,
+/// What the protocol's refusals have in common.
+pub(crate) trait Refused {
+    /// Refused with a reason that has `part` in it, in the body and in the status line.
+    fn refused(&self, status: StatusCode, part: &str);
 }
 
-impl Answer {
+impl Refused for Answer {
     #[track_caller]
-    pub(crate) fn expect(&self, status: StatusCode) -> &Self {
-        assert_eq!(self.status, status, "{self:?}");
-        self
-    }
-
-    /// Refused with a reason that has `part` in it, in the body and in the status line.
-    #[track_caller]
-    pub(crate) fn refused(&self, status: StatusCode, part: &str) {
+    fn refused(&self, status: StatusCode, part: &str) {
         self.expect(status);
         let reason = self.reason.as_deref().unwrap_or_default();
         assert!(reason.contains(part), "{part:?} in {reason:?}");
         assert!(self.text().contains(part), "{part:?} in {:?}", self.text());
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
