@@ -134,21 +134,30 @@ impl Pipeline {
         let length = std::mem::take(&mut self.gathered_bytes);
         let hashed = self.hashing.as_ref().map(|hashing| hashing.push(pieces.clone()));
         let batch = Batch { pieces, length, hashed };
-        let free = self.busy.as_ref().is_none_or(JoinHandle::is_finished);
-        let next = match self.behind.take() {
-            None if free => batch,
-            None => {
-                self.behind = Some(batch);
-                return Ok(());
-            }
-            Some(before) => {
-                self.behind = Some(batch);
-                before
-            }
-        };
-        let lane = self.settle().await?;
-        self.busy = Some(tokio::spawn(lane.write(next)));
+        if self.behind.is_some() {
+            self.write_behind().await?;
+        }
+        self.behind = Some(batch);
+        if self.busy.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.write_behind().await?;
+        }
         Ok(())
+    }
+
+    /// Begins to write the batch behind, once the one before it is written.
+    async fn write_behind(&mut self) -> Result<(), Error> {
+        let lane = self.settle().await?;
+        self.go_on(lane);
+        Ok(())
+    }
+
+    /// Has the lane write the batch behind, or rest where there is none. It is written to its end, and
+    /// nobody else writes meanwhile, even where this pipeline is dropped.
+    fn go_on(&mut self, lane: Lane) {
+        match self.behind.take() {
+            Some(batch) => self.busy = Some(tokio::spawn(lane.write(batch))),
+            None => self.idle = Some(lane),
+        }
     }
 
     /// Waits for the batch that is being written.
@@ -182,10 +191,7 @@ impl Pipeline {
             None => None,
             Some(write) => Some(lane.at_edge(write).map_err(CheckpointError::Write)?),
         };
-        match self.behind.take() {
-            Some(batch) => self.busy = Some(tokio::spawn(lane.write(batch))),
-            None => self.idle = Some(lane),
-        }
+        self.go_on(lane);
         Ok(checkpoint)
     }
 
@@ -195,11 +201,10 @@ impl Pipeline {
         if self.gathered_bytes > 0 {
             self.dispatch().await?;
         }
-        let lane = self.settle().await?;
-        match self.behind.take() {
-            Some(batch) => lane.write(batch).await,
-            None => Ok(lane),
+        if self.behind.is_some() {
+            self.write_behind().await?;
         }
+        self.settle().await
     }
 }
 
@@ -423,6 +428,37 @@ mod tests {
         assert!(told.to_string().contains("no space"), "{told}");
         assert!(pipeline.take(batch(), BATCH).await.is_err());
         assert!(pipeline.checkpoint(Then::Rests).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn nobody_else_writes_before_the_batch_behind_is_written_even_where_the_end_was_given_up()
+    {
+        let permits = Arc::new(Semaphore::new(0));
+        let (writers, session) = (Writers::default(), SessionId([1; 16]));
+        let writing = writers.begin(session).unwrap();
+        let writer = Box::new(Slow(Arc::clone(&permits), Batches::default()));
+        let mut pipeline = Pipeline::new(writer, None, writing, 0);
+        for _ in 0..2 {
+            let batch = Bytes::from(vec![7; BLOCK_BYTES]);
+            pipeline.take(batch, BLOCK_BYTES).await.unwrap();
+        }
+        {
+            let wait = Duration::from_millis(50);
+            let mut end = pin!(pipeline.checkpoint(Then::Rests));
+            assert!(tokio::time::timeout(wait, &mut end).await.is_err());
+            permits.add_permits(1);
+            assert!(tokio::time::timeout(wait, &mut end).await.is_err());
+        }
+        drop(pipeline);
+        assert!(writers.begin(session).is_none());
+
+        permits.add_permits(1);
+        let free = async {
+            while writers.begin(session).is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), free).await.unwrap();
     }
 
     #[tokio::test]
