@@ -13,27 +13,31 @@ const GROUPS: &[(&str, &[Part])] = &[
 ];
 
 fn main() -> Result<()> {
-    let asked: Vec<_> = std::env::args().skip(1).collect();
+    let mut asked: Vec<_> = std::env::args().skip(1).collect();
     if asked.is_empty() {
-        return GROUPS.iter().try_for_each(|(group, _)| run(group));
+        asked.extend(GROUPS.iter().map(|(group, _)| (*group).to_owned()));
     }
-    asked.iter().try_for_each(|name| run(name))
+    let chosen: Vec<_> = asked.iter().map(|name| parts_of(name)).collect::<Result<_>>()?;
+    for (name, parts) in asked.iter().zip(chosen) {
+        let mut report = Report::new(name)?;
+        parts.iter().try_for_each(|(_, measure)| measure(&mut report))?;
+    }
+    Ok(())
 }
 
-/// Measures the group, or the part of a group, of that name.
-fn run(name: &str) -> Result<()> {
+/// What is measured by the name of a group, or of a part of one.
+fn parts_of(name: &str) -> Result<Vec<Part>> {
     let (group, part) =
         name.split_once('.').map_or((name, None), |(group, part)| (group, Some(part)));
     let Some((_, parts)) = GROUPS.iter().find(|(known, _)| *known == group) else {
         let known: Vec<_> = GROUPS.iter().map(|(group, _)| *group).collect();
         bail!("there is no group {group}; there are: {}", known.join(", "));
     };
-    let chosen: Vec<_> =
-        parts.iter().filter(|(known, _)| part.is_none_or(|part| part == *known)).collect();
+    let wanted = |(known, _): &&Part| part.is_none_or(|part| part == *known);
+    let chosen: Vec<_> = parts.iter().filter(wanted).copied().collect();
     if chosen.is_empty() {
         let known: Vec<_> = parts.iter().map(|(part, _)| format!("{group}.{part}")).collect();
         bail!("there is no {name}; of the group {group} there are: {}", known.join(", "));
     }
-    let mut report = Report::new(name)?;
-    chosen.iter().try_for_each(|(_, measure)| measure(&mut report))
+    Ok(chosen)
 }

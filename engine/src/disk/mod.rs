@@ -15,7 +15,7 @@
 //! [`RealDisk`] is the machine's file system; `sim::SimDisk` (feature `testing`) is one in memory that
 //! can be crashed at every effect and made to fail at every call.
 
-mod real;
+pub(crate) mod real;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
 

@@ -106,6 +106,14 @@ impl DiskFile for RealFile {
         Ok(rustix::io::pwritev(&self.0, buffers, offset)?)
     }
 
+    #[cfg(not(target_os = "linux"))]
+    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        match buffers.iter().find(|buffer| !buffer.is_empty()) {
+            Some(buffer) => self.0.write_at(buffer, offset),
+            None => Ok(0),
+        }
+    }
+
     #[cfg(target_os = "linux")]
     fn write_vectored_past_cache(
         &mut self,
@@ -117,16 +125,14 @@ impl DiskFile for RealFile {
         let whole = |number: usize| number.is_multiple_of(BLOCK_BYTES);
         let fits = |buffer: &&IoSlice<'_>| whole(buffer.as_ptr().addr()) && whole(buffer.len());
         let fitting = buffers.iter().take_while(fits).count();
-        let (Some(fitting @ [_, ..]), true) =
-            (buffers.get(..fitting), offset.is_multiple_of(BLOCK_BYTES as u64))
-        else {
-            return self.write_vectored_at(buffers, offset);
-        };
-        // All the flags that can be set so: a file of ours has no other.
-        if fcntl_setfl(&self.0, OFlags::DIRECT).is_err() {
+        // These are all flags that can be set so: a file of ours has no other.
+        if fitting == 0
+            || !offset.is_multiple_of(BLOCK_BYTES as u64)
+            || fcntl_setfl(&self.0, OFlags::DIRECT).is_err()
+        {
             return self.write_vectored_at(buffers, offset);
         }
-        let written = self.write_vectored_at(fitting, offset);
+        let written = self.write_vectored_at(buffers.get(..fitting).unwrap_or(buffers), offset);
         fcntl_setfl(&self.0, OFlags::empty())?;
         match written {
             // Its blocks are larger than those of any disk we know.
@@ -134,14 +140,6 @@ impl DiskFile for RealFile {
                 self.write_vectored_at(buffers, offset)
             }
             written => written,
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        match buffers.iter().find(|buffer| !buffer.is_empty()) {
-            Some(buffer) => self.0.write_at(buffer, offset),
-            None => Ok(0),
         }
     }
 
@@ -185,6 +183,20 @@ fn start_writeback(file: &File, offset: u64, length: u64) {
 
 #[cfg(not(target_os = "linux"))]
 fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
+
+/// Whether the file system of this file can write past the system's cache.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn goes_past_cache(path: &Path) -> bool {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).is_ok()
+}
+
+/// Whether the system's cache has this byte of the file.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn is_cached(file: &File, offset: u64) -> bool {
+    let mut byte = [0];
+    let mut buffers = [io::IoSliceMut::new(&mut byte)];
+    rustix::io::preadv2(file, &mut buffers, offset, rustix::io::ReadWriteFlags::NOWAIT).is_ok()
+}
 
 #[cfg(test)]
 mod tests {
@@ -244,18 +256,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let mut file = RealDisk.create_new(&path).unwrap();
-        let mut direct = OpenOptions::new();
-        direct.read(true).custom_flags(libc::O_DIRECT);
-        let knows_how = direct.open(&path).is_ok();
+        let knows_how = goes_past_cache(&path);
         let mut buffer = aligned_buffer(1 << 20);
         buffer.resize(1 << 20, 7);
-        let cached = || {
-            let file = File::open(&path).unwrap();
-            let mut byte = [0];
-            let mut buffers = [io::IoSliceMut::new(&mut byte)];
-            let flags = rustix::io::ReadWriteFlags::NOWAIT;
-            rustix::io::preadv2(&file, &mut buffers, 500_000, flags).is_ok()
-        };
+        let cached = || is_cached(&File::open(&path).unwrap(), 500_000);
 
         write_all_past_cache(&mut *file, &mut [IoSlice::new(&buffer)], 0).unwrap();
         // Where the file system can't, it is written all the same.

@@ -56,12 +56,11 @@ fn work(state: &Mutex<State>, mut hasher: Hasher) {
 /// The batch to hash next, with the hasher; leaves that to rest where there is none.
 fn next(state: &Mutex<State>, hasher: Hasher) -> Option<(Waiting, Hasher)> {
     let mut state = lock(state);
-    let waiting = state.waiting.pop_front();
-    if waiting.is_none() {
+    let Some(waiting) = state.waiting.pop_front() else {
         state.at_rest = Some(hasher);
         return None;
-    }
-    waiting.map(|waiting| (waiting, hasher))
+    };
+    Some((waiting, hasher))
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -105,13 +105,12 @@ impl ObjectWriter for FsWriter {
             let length: u64 = batch.iter().map(|bytes| bytes.len() as u64).sum();
             let mut buffers: Vec<IoSlice<'_>> =
                 batch.iter().map(|bytes| IoSlice::new(bytes)).collect();
-            let past_cache =
-                (open.offset >= PAST_CACHE_FROM).then(|| inner.past_cache.try_acquire());
-            let written = match past_cache {
-                Some(Ok(_one_of_few)) => {
-                    write_all_past_cache(&mut *open.file, &mut buffers, open.offset)
-                }
-                _ => write_all_at(&*open.file, &mut buffers, open.offset),
+            let written = if open.offset >= PAST_CACHE_FROM
+                && let Ok(_one_of_few) = inner.past_cache.try_acquire()
+            {
+                write_all_past_cache(&mut *open.file, &mut buffers, open.offset)
+            } else {
+                write_all_at(&*open.file, &mut buffers, open.offset)
             };
             written.map_err(|error| failure(key, &error))?;
             open.offset += length;

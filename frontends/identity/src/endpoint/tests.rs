@@ -1,14 +1,11 @@
 //! The endpoint as clients use it: what goes in by HTTP, and what comes out.
 
-use std::net::SocketAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use serde_json::Value;
-use strongroom_http::forwarded::TrustedProxies;
-use strongroom_http::request_id::RequestId;
+use strongroom_http::testing::context;
 
 use super::*;
 use crate::account::Reach;
@@ -47,9 +44,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 async fn send(house: &House, request: Request<RequestBody>) -> Answer {
-    let peer = SocketAddr::from(([192, 0, 2, 1], 1));
-    let origin = TrustedProxies::default().origin(peer, false, None, &HeaderMap::new());
-    let context = Arc::new(RequestContext::new(RequestId::generate(), origin, peer));
+    let context = context(([192, 0, 2, 1], 1), None);
     let providers =
         Identity::new(house.engine.clone(), house.identity.clone(), None, First::default());
     let response = answer(&providers, request, &context).await;

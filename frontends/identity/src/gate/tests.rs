@@ -1,17 +1,15 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use strongroom_http::forwarded::TrustedProxies;
-use strongroom_http::request_id::RequestId;
+use strongroom_http::testing;
 
 use super::*;
 use crate::embedded::house::{House, PASSWORD};
 
-fn context() -> RequestContext {
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
-    let origin = TrustedProxies::default().origin(peer, false, None, &HeaderMap::new());
-    RequestContext::new(RequestId::generate(), origin, peer)
+fn context() -> Arc<RequestContext> {
+    testing::context((Ipv4Addr::LOCALHOST, 7), None)
 }
 
 fn showing(header: &str) -> HeaderMap {
